@@ -1,0 +1,61 @@
+"""Finds the container class that a command is about, from ``module:Class``.
+
+The folder the command runs in is put on the import path, as flask and uvicorn do, so that an application need not be
+installed to be checked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+from wellwired.containers import Container
+from wellwired.errors import WellwiredError
+
+__all__ = ["LocationError", "locate"]
+
+
+class LocationError(WellwiredError):
+    """There is no container class where ``--container`` says."""
+
+
+def _import(module: str) -> object:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that exists and fails on an import of its own is the application's error, shown as it is.
+        missing = error.name or ""
+        if module != missing and not module.startswith(f"{missing}."):
+            raise
+        raise LocationError(f"there is no module {module!r} here; run the command in the project's folder") from None
+
+
+def locate(place: str) -> type[Container]:
+    """The container class at a place.
+
+    Args:
+        place: ``module:Class``, such as ``shop.containers:Shop``.
+
+    Returns:
+        The class; nothing is instantiated.
+
+    Raises:
+        LocationError: the place is malformed, or there is no such module, or no such class in it.
+    """
+    module, colon, name = place.partition(":")
+    if not (module and colon and name.isidentifier()):
+        raise LocationError(f"{place!r} is no place of a container; write it as module:Class")
+    found = getattr(_import(module), name, None)
+    if found is None:
+        known = [n for n, v in vars(sys.modules[module]).items() if isinstance(v, type) and issubclass(v, Container)]
+        near = difflib.get_close_matches(name, known, 1) or sorted(known)
+        hint = f"; it has {', '.join(near)}" if near else ""
+        raise LocationError(f"module {module!r} has no {name!r}{hint}")
+    if not (isinstance(found, type) and issubclass(found, Container)):
+        raise LocationError(f"{place} is no container class: it must inherit wellwired.Container")
+    return found

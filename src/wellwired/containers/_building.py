@@ -1,0 +1,180 @@
+"""How `Application` builds its parts from settings: pools, writers, stores, the write manager and the metrics.
+
+Each function here is a provider's initialiser or a family's `build`. What drags in SQLAlchemy, redis-py or a metrics
+library is imported when a part that needs it is built, so that importing the library stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wellwired.containers import pools, providers
+from wellwired.errors import MissingExtraError
+from wellwired.handlers import Registry
+from wellwired.middleware import NoMetrics, RetryPolicy
+from wellwired.stores import DelegatedStore, Layer, MemoryStore
+from wellwired.writers import WriteManager
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from sqlalchemy import Engine
+
+    from wellwired.middleware import Metrics, WriteMiddleware
+    from wellwired.settings import (
+        LayerSettings,
+        MetricsSettings,
+        RedisSettings,
+        Settings,
+        SQLSettings,
+        StoreSettings,
+        WriteSettings,
+    )
+    from wellwired.stores import Store
+    from wellwired.writers import Writer
+
+__all__ = ["database", "make_manager", "make_metrics", "redis_server", "store", "variable", "writable", "writer"]
+
+Provider = providers.Provider[Any]
+Family = providers.Named[Any]
+
+
+def variable(settings: Settings, section: str, setting: str, key: str) -> str:
+    """The environment variable that would add an entry to a section, with the prefix of the application's own.
+
+    Args:
+        settings: gives the prefix.
+        section: ``sql``, ``redis`` or ``stores``; empty if the key begins with it.
+        setting: the setting that an entry cannot do without.
+        key: the entry's name.
+    """
+    prefix = type(settings).model_config.get("env_prefix", "")
+    parts = [*filter(None, [section]), *key.split("."), setting]
+    return prefix + "__".join(parts).upper()
+
+
+def database(key: str, settings: SQLSettings) -> providers.Resource[Engine]:
+    """The engine ``sql.<key>``, connecting at first use."""
+    engine: providers.Resource[Engine] = providers.Resource(pools.open_engine, f"sql.{key}", settings)
+    engine.closed_by(pools.close_engine).renewed_by(pools.renew_engine_after_fork)
+    return engine.pinged_by(pools.ping_engine)
+
+
+def redis_server(key: str, settings: RedisSettings, *, embedded: Provider) -> providers.Resource[Redis]:
+    """The client ``redis.<key>``, connecting at first use."""
+    client: providers.Resource[Redis] = providers.Resource(pools.open_redis, f"redis.{key}", settings, servers=embedded)
+    client.closed_by(pools.close_redis).renewed_by(pools.renew_redis_after_fork)
+    return client.pinged_by(pools.ping_redis)
+
+
+def writable(sql: Mapping[str, SQLSettings], redis: Mapping[str, RedisSettings]) -> dict[str, Any]:
+    """Every backend that can be written to, by its dotted name."""
+    return {f"sql.{key}": one for key, one in sql.items()} | {f"redis.{key}": one for key, one in redis.items()}
+
+
+def writer(
+    key: str, settings: SQLSettings | RedisSettings, *, sql: Family, redis: Family, handlers: Provider, writes: Provider
+) -> Provider:
+    """The writer of a backend, with the handlers that are for it."""
+    kind, _, name = key.partition(".")
+    if kind == "sql":
+        return providers.Singleton(_sql_writer, key, sql[name], handlers, settings.targets, writes)
+    return providers.Singleton(_redis_writer, key, redis[name], handlers, settings.targets, writes)
+
+
+def _sql_writer(
+    name: str, engine: Engine, handlers: Registry, targets: tuple[str, ...], writes: WriteSettings
+) -> Writer:
+    from wellwired.writers.sql import SQLWriter
+
+    return SQLWriter(name, engine, handlers=handlers, targets=targets, commit_grace=writes.commit_grace)
+
+
+def _redis_writer(
+    name: str, client: Redis, handlers: Registry, targets: tuple[str, ...], writes: WriteSettings
+) -> Writer:
+    from wellwired.writers.redis import RedisWriter
+
+    return RedisWriter(name, client, handlers=handlers, targets=targets, commit_grace=writes.commit_grace)
+
+
+def make_manager(
+    writers: Mapping[str, Writer],
+    own_writers: Iterable[Writer],
+    middleware: Iterable[WriteMiddleware],
+    settings: WriteSettings,
+    metrics: Metrics,
+) -> WriteManager:
+    """The write manager over the writers of the settings and the application's own."""
+    policy = RetryPolicy(attempts=settings.attempts, base=settings.backoff_base, cap=settings.backoff_cap)
+    return WriteManager(
+        [*writers.values(), *own_writers],
+        middleware=middleware,
+        timeout=settings.timeout,
+        attempt_timeout=settings.attempt_timeout,
+        retry=policy,
+        metrics=metrics,
+    )
+
+
+def make_metrics(settings: MetricsSettings) -> Metrics:
+    """Metrics for Prometheus, or none where they are switched off or the extra is not installed."""
+    if not settings.enabled:
+        return NoMetrics()
+    from wellwired.middleware.prometheus import PrometheusMetrics
+
+    try:
+        return PrometheusMetrics(namespace=settings.namespace)
+    except MissingExtraError:
+        return NoMetrics()
+
+
+def store(
+    key: str,
+    settings: StoreSettings,
+    *,
+    sql: Family,
+    redis: Family,
+    own_layers: Provider,
+    middleware: Provider,
+) -> providers.Resource[DelegatedStore[Any]]:
+    """The layered store ``stores.<key>``; closing it drains its back-fills."""
+    namespace = settings.namespace or key
+    layers = [_layer(one, namespace, sql, redis, own_layers) for one in settings.layers]
+    made: providers.Resource[DelegatedStore[Any]] = providers.Resource(
+        DelegatedStore, providers.List(*layers), middleware=middleware, name=f"stores.{key}"
+    )
+    # A delegated store begins afresh in a forked child by itself.
+    return made.closed_by(lambda opened: opened.close()).renewed_by(lambda _opened: None)
+
+
+def _layer(settings: LayerSettings, namespace: str, sql: Family, redis: Family, own_layers: Provider) -> Provider:
+    kind, _, name = settings.name.partition(".")
+    held: Provider
+    if settings.name == "memory":
+        held = providers.Singleton(MemoryStore, max_entries=settings.capacity or 10_000, share=settings.share)
+    elif kind == "redis":
+        held = providers.Singleton(_redis_store, redis[name], namespace)
+    elif kind == "sql":
+        held = providers.Singleton(_sql_store, sql[name], settings.table, namespace)
+    else:
+        held = providers.Singleton(_own_layer, own_layers, settings.name)
+    return providers.Singleton(Layer, held, primary=settings.primary, ttl=settings.ttl, name=settings.name)
+
+
+def _redis_store(client: Redis, namespace: str) -> Store:
+    from wellwired.stores.redis import RedisStore
+
+    return RedisStore(client, namespace=namespace)
+
+
+def _sql_store(engine: Engine, table: str | None, namespace: str) -> Store:
+    from wellwired.stores.sql import SQLStore
+
+    if table is None:
+        return SQLStore(engine, namespace=namespace)
+    return SQLStore(engine, namespace=namespace, table=table)
+
+
+def _own_layer(layers: Mapping[str, Store], name: str) -> Store:
+    return layers[name]

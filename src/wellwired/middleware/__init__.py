@@ -1,0 +1,46 @@
+"""Middleware: what goes around a write or an operation of a store."""
+
+from wellwired.middleware.budget import RetryBudget
+from wellwired.middleware.chain import (
+    Middleware,
+    Next,
+    StoreMiddleware,
+    StoreNext,
+    WriteMiddleware,
+    WriteNext,
+    chain,
+)
+from wellwired.middleware.events import Observer, RetryEvent, WriteEvent
+from wellwired.middleware.limit import time_limit
+from wellwired.middleware.logging import SILENT, Logger, WriteLog, logged
+from wellwired.middleware.metrics import Metrics, NoMetrics, measured
+from wellwired.middleware.observe import observed
+from wellwired.middleware.policy import RetryPolicy
+from wellwired.middleware.retry import retrying
+from wellwired.middleware.seal import sealed
+
+__all__ = [
+    "SILENT",
+    "Logger",
+    "Metrics",
+    "Middleware",
+    "Next",
+    "NoMetrics",
+    "Observer",
+    "RetryBudget",
+    "RetryEvent",
+    "RetryPolicy",
+    "StoreMiddleware",
+    "StoreNext",
+    "WriteEvent",
+    "WriteLog",
+    "WriteMiddleware",
+    "WriteNext",
+    "chain",
+    "logged",
+    "measured",
+    "observed",
+    "retrying",
+    "sealed",
+    "time_limit",
+]

@@ -1,0 +1,21 @@
+"""Typed settings from the environment, and errors that name the variable."""
+
+from wellwired.settings._settings import Settings
+from wellwired.settings.backends import RedisSettings, SQLSettings
+from wellwired.settings.models import LayerSettings, LogSettings, MetricsSettings, StoreSettings, WriteSettings
+from wellwired.settings.tls import TLSSettings
+from wellwired.settings.view import ShownSetting, masked
+
+__all__ = [
+    "LayerSettings",
+    "LogSettings",
+    "MetricsSettings",
+    "RedisSettings",
+    "SQLSettings",
+    "Settings",
+    "ShownSetting",
+    "StoreSettings",
+    "TLSSettings",
+    "WriteSettings",
+    "masked",
+]

@@ -1,0 +1,148 @@
+"""The groups of settings about stores, writes, the log and metrics.
+
+Every group is a frozen value that any part of the library can be given by hand, without an environment. Times are in
+seconds. A group checks what it can see of itself; what takes two groups is checked in `wellwired.settings.checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
+
+from wellwired.settings._section import OptionalSeconds, Seconds, Section, decoded, fault
+from wellwired.settings.layers import LayerFormatError, ShortLayer, parse_layers
+from wellwired.settings.names import Dotted
+
+__all__ = ["LayerSettings", "LogSettings", "MetricsSettings", "StoreSettings", "WriteSettings"]
+
+
+class LayerSettings(Section):
+    """One layer of a store.
+
+    Args:
+        name: ``memory``, ``redis.<name>``, ``sql.<name>``, or a name of the application's own.
+        ttl: the longest that the layer keeps a value, in seconds, or None.
+        primary: whether writes must reach it to count.
+        capacity: how many values a memory layer keeps, or None for its default.
+        share: whether a memory layer hands out the object itself instead of a copy.
+        table: the table of a SQL layer, or None for its default.
+    """
+
+    name: Dotted
+    ttl: OptionalSeconds = None
+    primary: bool = False
+    capacity: int | None = Field(default=None, ge=1)
+    share: bool = False
+    table: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+
+    @field_validator("capacity", "share")
+    @classmethod
+    def _memory_only(cls, value: Any, info: ValidationInfo) -> Any:
+        return _only_for("memory", value, info)
+
+    @field_validator("table")
+    @classmethod
+    def _sql_only(cls, value: Any, info: ValidationInfo) -> Any:
+        return _only_for("sql", value, info)
+
+
+def _only_for(kind: str, value: Any, info: ValidationInfo) -> Any:
+    if value and "name" in info.data and info.data["name"].partition(".")[0] != kind:
+        raise fault(f"is an option of {kind} layers; remove it")
+    return value
+
+
+def _layer_list(value: Any) -> Any:
+    if isinstance(value, str):
+        if value.lstrip().startswith("["):
+            return _layer_list(decoded(value))
+        return [layer._asdict() for layer in _short_layers([value])]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(layer, str) for layer in value):
+        return [layer._asdict() for layer in _short_layers(value)]
+    return value
+
+
+def _short_layers(texts: Iterable[str]) -> tuple[ShortLayer, ...]:
+    try:
+        return parse_layers(",".join(texts))
+    except LayerFormatError as error:
+        raise fault(str(error)) from None
+
+
+Layers = Annotated[tuple[LayerSettings, ...], NoDecode, BeforeValidator(_layer_list), Field(min_length=1)]
+
+
+class StoreSettings(Section):
+    """One layered store.
+
+    Args:
+        layers: highest priority first, as ``memory:60,redis.cache:3600,sql.main!`` or as JSON.
+        namespace: what its keys begin with in shared layers; "" takes the store's name.
+    """
+
+    layers: Layers
+    namespace: str = Field(default="", pattern=r"^[A-Za-z0-9_.\-/{}]{0,64}$")
+
+
+class WriteSettings(Section):
+    """How writes are timed and retried.
+
+    Args:
+        timeout: seconds for a write, retries included, unless its request says otherwise.
+        attempts: how often the backend is tried at most.
+        attempt_timeout: seconds for one attempt, or None for whatever is left.
+        backoff_base: seconds that the first pause before a retry lasts at most.
+        backoff_cap: seconds that any pause lasts at most.
+        commit_grace: seconds to wait for the answer to a COMMIT that was sent, beyond the timeout.
+    """
+
+    timeout: Seconds = 5.0
+    attempts: int = Field(default=3, ge=1)
+    attempt_timeout: OptionalSeconds = None
+    backoff_base: Seconds = 0.1
+    backoff_cap: Seconds = 5.0
+    commit_grace: Seconds = 2.0
+
+    @field_validator("attempt_timeout")
+    @classmethod
+    def _fits_timeout(cls, seconds: float | None, info: ValidationInfo) -> float | None:
+        if seconds is not None and seconds > info.data.get("timeout", seconds):
+            raise fault("is longer than TIMEOUT, which holds for all attempts together")
+        return seconds
+
+    @field_validator("backoff_cap")
+    @classmethod
+    def _not_below_start(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds < info.data.get("backoff_base", seconds):
+            raise fault("is shorter than BACKOFF_BASE")
+        return seconds
+
+
+class LogSettings(Section):
+    """What is logged, and how.
+
+    Args:
+        level: events below it are dropped.
+        format: ``json``, a line for each event, or ``console``, for people.
+    """
+
+    level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        BeforeValidator(lambda level: level.strip().upper() if isinstance(level, str) else level),
+    ] = "INFO"
+    format: Literal["json", "console"] = "json"
+
+
+class MetricsSettings(Section):
+    """What is counted.
+
+    Args:
+        enabled: whether metrics are kept, where the extra ``prometheus`` is installed.
+        namespace: what their names begin with.
+    """
+
+    enabled: bool = True
+    namespace: str = Field(default="wellwired", pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")

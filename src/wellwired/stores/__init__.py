@@ -1,0 +1,43 @@
+"""Layered stores: what keeps values, in which order it is read, and what is promised about it.
+
+The layers that need a driver are not exported here: `wellwired.stores.redis`, `wellwired.stores.sql` and
+`wellwired.stores.table` are imported by who uses them.
+"""
+
+from wellwired.stores.delegated import DelegatedStore
+from wellwired.stores.events import BackFill, FillDropped, FillRefused, LayerFailed, StoreEvent
+from wellwired.stores.layer import FillPolicy, Layer, Overflow
+from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
+from wellwired.stores.memory import MemoryStats, MemoryStore
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered, Store
+from wellwired.stores.receipts import LayerOutcome, LayerState, Receipt
+from wellwired.stores.stats import LayerStats, StoreStats
+
+__all__ = [
+    "BackFill",
+    "DelegatedStore",
+    "Entry",
+    "Failed",
+    "Fenced",
+    "FencedMany",
+    "FillDropped",
+    "FillPolicy",
+    "FillRefused",
+    "Hit",
+    "Layer",
+    "LayerFailed",
+    "LayerOutcome",
+    "LayerState",
+    "LayerStats",
+    "Lookup",
+    "Many",
+    "MemoryStats",
+    "MemoryStore",
+    "Miss",
+    "Ordered",
+    "Overflow",
+    "Receipt",
+    "Store",
+    "StoreEvent",
+    "StoreStats",
+]

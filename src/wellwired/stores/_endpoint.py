@@ -1,0 +1,128 @@
+"""Where every operation of a delegated store ends up, middleware or not: it is checked, and done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wellwired.errors import KeyFormatError, NotFound, StoreError
+from wellwired.operations import StoreOperation, StoreVerb
+from wellwired.stores._loads import Loads
+from wellwired.stores._reads import Reads
+from wellwired.stores._stack import Stack
+from wellwired.stores._writes import Writes
+from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
+from wellwired.stores.protocols import Entry
+from wellwired.stores.receipts import Receipt
+
+__all__ = ["Endpoint", "checked_key"]
+
+
+def checked_key(key: str) -> str:
+    """The key, if it is a string.
+
+    Raises:
+        KeyFormatError: it is not.
+    """
+    if not isinstance(key, str):
+        raise KeyFormatError(f"a key is a string; this one is a {type(key).__qualname__}")
+    return key
+
+
+def _checked_ttl(ttl: float | None) -> float | None:
+    if ttl is None or ttl == math.inf:
+        return None
+    if not ttl > 0:
+        raise ValueError(f"a ttl is more than 0 seconds, or None for no limit; it is {ttl}")
+    return ttl
+
+
+class Endpoint:
+    """The innermost call of the onion; safe for threads.
+
+    Args:
+        stack: the layers.
+        patience: seconds that somebody waits for a load by somebody else.
+    """
+
+    def __init__(self, stack: Stack, patience: float | None) -> None:
+        self._stack = stack
+        self.reads = Reads(stack)
+        self.writes = Writes(stack)
+        self.loads = Loads(stack, self.reads, self.writes, patience)
+        self._table: dict[StoreVerb, Callable[[StoreOperation], Any]] = {
+            StoreVerb.GET: self._get,
+            StoreVerb.LOOKUP: self._lookup,
+            StoreVerb.GET_OR_LOAD: self._get_or_load,
+            StoreVerb.GET_SET: self._get_set,
+            StoreVerb.SET: self._set,
+            StoreVerb.DELETE: self._delete,
+            StoreVerb.HAS: lambda operation: self.reads.has(checked_key(operation.key)),
+            StoreVerb.CLEAR: lambda _: self.writes.clear(),
+            StoreVerb.KEYS: lambda _: self.reads.keys(),
+            StoreVerb.GET_MANY: self._get_many,
+            StoreVerb.SET_MANY: self._set_many,
+            StoreVerb.DELETE_MANY: self._delete,
+        }
+
+    def __call__(self, operation: StoreOperation) -> Any:
+        """Does the operation.
+
+        Returns:
+            What the method of the same name returns; for `get` the value, and for `get_set` the old one.
+
+        Raises:
+            NotFound: a `get` or `get_set` found nothing.
+            StoreError: a layer that is needed failed.
+            ValueError: a key, ttl or option is none.
+        """
+        return self._table[operation.verb](operation)
+
+    def _get(self, operation: StoreOperation) -> Any:
+        entry = self.reads.walk(checked_key(operation.key)).entry
+        if entry is None:
+            raise NotFound(operation.key)
+        return entry.value
+
+    def _lookup(self, operation: StoreOperation) -> Lookup[Any]:
+        key = checked_key(operation.key)
+        try:
+            walk = self.reads.walk(key)
+        except StoreError as error:
+            return Failed(key, error)
+        if walk.entry is None:
+            return Miss(key)
+        return Hit(walk.entry.value, self._stack.rungs[walk.source].name, walk.source, walk.entry.left)
+
+    def _get_or_load(self, operation: StoreOperation) -> Any:
+        options = operation.options
+        key, ttl = checked_key(operation.key), _checked_ttl(operation.ttl)
+        return self.loads.get_or_load(key, options["loader"], ttl, options.get("timeout"))
+
+    def _get_set(self, operation: StoreOperation) -> Any:
+        old: Entry[Any] | None = self.loads.get_set(
+            checked_key(operation.key), operation.value, _checked_ttl(operation.ttl)
+        )
+        if old is None:
+            raise NotFound(operation.key)
+        return old.value
+
+    def _set(self, operation: StoreOperation) -> Receipt:
+        key, ttl = checked_key(operation.key), _checked_ttl(operation.ttl)
+        return self.writes.set({key: operation.value}, ttl, operation.verb)
+
+    def _set_many(self, operation: StoreOperation) -> Receipt:
+        values = {checked_key(key): value for key, value in operation.value.items()}
+        return self.writes.set(values, _checked_ttl(operation.ttl), operation.verb)
+
+    def _delete(self, operation: StoreOperation) -> Receipt:
+        return self.writes.delete(_each_once(operation.keys), operation.verb)
+
+    def _get_many(self, operation: StoreOperation) -> dict[str, Any]:
+        walks = self.reads.walk_many(_each_once(operation.keys))
+        return {key: walk.entry.value for key, walk in walks.items() if walk.entry is not None}
+
+
+def _each_once(keys: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(checked_key(key) for key in keys))

@@ -1,0 +1,109 @@
+"""How a value that was found, or loaded, gets into the layers above: from the bottom up, each step fenced.
+
+A layer that can refuse a fill itself (`Fenced`) is asked to, with the token of the read; that holds between processes.
+Any other is filled while writes of the key are kept waiting, which holds within this process. A layer that refuses
+keeps the ones above it from being filled too: what is too old for one is too old for them. One that fails does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wellwired.stores._plans import shorter
+from wellwired.stores._rungs import UNASKED, Failure, Rung
+from wellwired.stores._walk import Walk
+from wellwired.stores.events import BackFill, FillRefused
+from wellwired.stores.protocols import Entry
+
+if TYPE_CHECKING:
+    from wellwired.stores._stack import Stack
+
+__all__ = ["make_fills"]
+
+Offers = Mapping[str, tuple[Entry[Any], Any]]
+Refusals = dict[str, str]
+
+
+def make_fills(stack: Stack, source: int, walks: Sequence[Walk]) -> None:
+    """Fills what the plan says; never raises for what a layer does.
+
+    Args:
+        stack: the layers.
+        source: where the values were found.
+        walks: of which keys, all of them found there; no key twice.
+    """
+    for index in stack.plan.targets[source]:
+        if walks:
+            walks = _fill_rung(stack, stack.rungs[index], walks)
+
+
+def _fill_rung(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> Sequence[Walk]:
+    """Fills one layer; what may go further up."""
+    if not rung.writable:
+        return walks
+    offers, refused = _judge(stack, rung, walks)
+    stored = stack.ask(rung, "fill", _store, stack, rung, offers, walks) if offers else ()
+    if not isinstance(stored, Failure):
+        rung.fills += len(stored)
+        if len(stored) < len(offers):
+            refused.update(dict.fromkeys(offers.keys() - set(stored), "overtaken"))
+        if stack.listeners.want_back_fill:
+            _tell_filled(stack, rung, offers, [walk for walk in walks if walk.key in stored])
+    if not refused:
+        return walks
+    rung.refused += len(refused)
+    if stack.listeners.want_any:
+        for key, reason in refused.items():
+            stack.background.announce(FillRefused(key, rung.index, rung.name, reason, stack.name))
+    return [walk for walk in walks if walk.key not in refused]
+
+
+def _judge(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> tuple[Offers, Refusals]:
+    """What to offer the layer, with its token, and what is refused already, with the reason."""
+    now, admits, cap = stack.now(), stack.fence.admits, rung.cap
+    offers: dict[str, tuple[Entry[Any], Any]] = {}
+    refused: Refusals = {}
+    for walk in walks:
+        token = walk.tokens[rung.index]
+        left = None if walk.expires is None else walk.expires - now
+        if left is not None and left <= 0:
+            refused[walk.key] = "expired"
+        elif not admits(walk.key, walk.ticket):
+            refused[walk.key] = "overtaken"
+        elif walk.entry is not None and token is not UNASKED:
+            offers[walk.key] = Entry(walk.entry.value, shorter(cap, left)), token
+    return offers, refused
+
+
+def _store(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> Collection[str]:
+    if rung.fenced:
+        return rung.fill(offers)
+    with stack.fence.holding(walk.key for walk in walks):
+        overtaken = {walk.key for walk in walks if not stack.fence.admits(walk.key, walk.ticket)}
+        entries = {key: entry for key, (entry, _) in offers.items() if key not in overtaken}
+        if entries:
+            rung.write(entries)
+        return entries.keys()
+
+
+def _tell_filled(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> None:
+    for walk in walks:
+        entry, source = offers[walk.key][0], walk.source
+        try:
+            value = stack.isolated(entry.value)
+        except Exception:  # noqa: BLE001 - a type may raise anything when it is copied, and the fill is made
+            stack.background.untold += 1
+            continue
+        event = BackFill(
+            key=walk.key,
+            value=value,
+            layer_index=rung.index,
+            is_primary=rung.is_primary,
+            layer=rung.name,
+            source=stack.rungs[source].name if source < len(stack.rungs) else "loader",
+            source_index=source,
+            left=entry.left,
+            store=stack.name,
+        )
+        stack.background.announce(event)

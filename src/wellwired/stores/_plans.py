@@ -1,0 +1,84 @@
+"""The rules of a stack, worked out once when it is built: who is filled from whom, for how long, in which order.
+
+Pure data and arithmetic. Whoever acts, be it with threads or with an event loop, reads the tables made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from wellwired.stores.layer import Layer
+
+__all__ = ["StackPlan", "shorter"]
+
+
+def shorter(one: float | None, other: float | None) -> float | None:
+    """The shorter of two lives in seconds, None being for ever."""
+    if one is None:
+        return other
+    return one if other is None else min(one, other)
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlan:
+    """What follows from the layers of a stack.
+
+    Args:
+        primaries: the primary layers from the bottom up, which is the order in which they are written.
+        others: the other layers from the bottom up, which is the order in which they are written afterwards.
+        caps: for each layer, the seconds that it may keep a value at most: its own ttl or that of any layer below it.
+        targets: for each layer in which a value may be found, the layers to fill from the bottom up; the last entry is
+            for values that a loader gave.
+        inline: for each such layer, whether all of its targets are filled by the reading thread.
+        truth: the first primary. From there down every layer may know what the others do not.
+    """
+
+    primaries: tuple[int, ...]
+    others: tuple[int, ...]
+    caps: tuple[float | None, ...]
+    targets: tuple[tuple[int, ...], ...]
+    inline: tuple[bool, ...]
+    truth: int
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> StackPlan:
+        """Works out the plan of a stack.
+
+        Args:
+            layers: from the first to be read to the last, at least one of them primary.
+        """
+        upwards = range(len(layers) - 1, -1, -1)
+        primaries = tuple(index for index in upwards if layers[index].primary)
+        caps = tuple(accumulate((layers[index].ttl for index in upwards), shorter))[::-1]
+        targets = tuple(
+            tuple(index for index in upwards if index < source and layers[index].writable)
+            for source in range(len(layers) + 1)
+        )
+        return cls(
+            primaries=primaries,
+            others=tuple(index for index in upwards if not layers[index].primary),
+            caps=caps,
+            targets=targets,
+            inline=tuple(all(layers[index].fills_inline for index in above) for above in targets),
+            truth=primaries[-1],
+        )
+
+    @property
+    def serial(self) -> bool:
+        """Whether writes of a key must take turns, lest two primaries keep the values of two writers."""
+        return len(self.primaries) > 1
+
+    def decisive(self, failed: Iterable[int]) -> int | None:
+        """Which failure makes "nothing found" no answer.
+
+        A layer above the first primary holds copies only, so its failure hides nothing. Any other might have had it.
+
+        Args:
+            failed: the layers that failed.
+
+        Returns:
+            The first of them that might have had the value, or None if a miss is a miss.
+        """
+        return min((index for index in failed if index >= self.truth), default=None)

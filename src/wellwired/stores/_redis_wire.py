@@ -1,0 +1,68 @@
+"""Sends a command on a pooled connection of redis-py, without the layers of redis-py that a store has no use for.
+
+`Redis.execute_command` spends more time on retries, metrics and its own packing than the server does on a read. What
+is left here is what must be there: the pool, its health checks, the parser, and a connection that is closed when an
+answer did not come. A client that was configured to do more for each command (to retry, to trace, to cache) is asked
+to do it: then commands go through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis import Redis
+
+__all__ = ["wire"]
+
+_MORE: Final = ("retry_on_timeout", "retry_on_error")
+
+
+def wire(client: Any) -> Callable[..., Any]:
+    """The shortest right way to send a command by a client.
+
+    Args:
+        client: a redis-py client, or one that looks like it.
+
+    Returns:
+        A function that takes the parts of a command, bytes or ints, and returns the answer as bytes, ints, lists or
+        None. It raises what redis-py raises, and is safe for threads.
+    """
+    if not _plain(client):
+        command: Callable[..., Any] = client.execute_command
+        return command
+    pool = client.connection_pool
+
+    def send(*parts: Any) -> Any:
+        connection = pool.get_connection()
+        try:
+            # Both calls close the connection if they fail, so it never comes back with an answer still on its way.
+            connection.send_packed_command((_packed(parts),))
+            return connection.read_response(disable_decoding=True)
+        finally:
+            pool.release(connection)
+
+    return send
+
+
+def _plain(client: Any) -> bool:
+    """Whether the client would do nothing for a command but send it."""
+    kind = type(client)
+    if not isinstance(client, Redis) or client.connection is not None or "execute_command" in vars(client):
+        return False
+    command = kind.execute_command
+    # Tracers put a function of their own in its place, most of them with a reference to the original.
+    if getattr(command, "__module__", "") != "redis.client" or hasattr(command, "__wrapped__"):
+        return False
+    options = client.connection_pool.connection_kwargs
+    retry = options.get("retry")
+    retries = 0 if retry is None else retry.get_retries()
+    return not retries and not any(options.get(more) for more in _MORE) and client.get_cache() is None
+
+
+def _packed(parts: tuple[Any, ...]) -> bytes:
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        data = part if type(part) is bytes else str(part).encode()
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)

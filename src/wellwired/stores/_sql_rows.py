@@ -1,0 +1,269 @@
+"""The rows of one namespace in the table of the SQL store: what is done to them, in which transactions.
+
+Nothing here knows what a value means. A row's `word` is its generation, its `life` the milliseconds it is given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from wellwired.errors import MissingTableError
+from wellwired.stores._sql_dialects import check_dialect, lacks_table, was_undone
+from wellwired.stores._sql_schema import EPOCH_KEY, WORD_BYTES, Statements
+
+__all__ = ["BATCH", "Found", "Row", "Rows", "Token", "batches", "new_word"]
+
+BATCH: Final = 500
+"""How many rows one statement or transaction concerns at most."""
+
+_GRACE_MS: Final = 600_000
+_ATTEMPTS: Final = 6
+
+T = TypeVar("T")
+
+
+class Found(NamedTuple):
+    """A row as it was read; `left_ms` by the server's clock at that moment."""
+
+    raw: bytes
+    data: bytes | None
+    left_ms: int | None
+    word: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row to be written; without data it is a tombstone."""
+
+    raw: bytes
+    data: bytes | None
+    word: bytes
+    life: int | None
+
+    def facts(self, namespace: str, now: int) -> dict[str, Any]:
+        """Its columns; `now` is the server's time in milliseconds."""
+        return {
+            "namespace": namespace,
+            "entry_key": self.raw,
+            "value": self.data,
+            "generation": self.word,
+            "expires_at": None if self.life is None else now + self.life,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a read saw: the namespace's epoch, the row's generation (None: no row), and when."""
+
+    epoch: bytes
+    word: bytes | None
+    taken: float
+
+
+def new_word() -> bytes:
+    """A generation that there has never been; from the system, for forked children share the state of `random`."""
+    return os.urandom(WORD_BYTES)
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, at most `BATCH` at a time."""
+    return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
+
+
+class Rows:
+    """Access to the rows of one namespace; safe for threads.
+
+    Args:
+        engine: where.
+        table: the store's table.
+        namespace: whose rows.
+        now: the monotonic clock, in seconds.
+    """
+
+    def __init__(self, engine: sa.Engine, table: sa.Table, namespace: str, now: Callable[[], float]) -> None:
+        self._engine, self._table, self._namespace, self._now = engine, table, namespace, now
+        dialect = check_dialect(engine)
+        self._sql = Statements(table, dialect)
+        # One SELECT needs no transaction: with psycopg that saves BEGIN and ROLLBACK, elsewhere it would cost more.
+        self._readers = engine.execution_options(isolation_level="AUTOCOMMIT") if dialect == "postgresql" else engine
+
+    # --- reading
+
+    def one(self, raw: bytes) -> tuple[Found | None, float]:
+        """The row of a key, and when it was asked for."""
+        with self._reading() as connection:
+            sent = self._now()
+            row: Any = connection.execute(self._sql.get, {"space": self._namespace, "item": raw}).one_or_none()
+        return None if row is None else Found(raw, row[0], row[1], None), sent
+
+    def some(self, raws: Sequence[bytes]) -> tuple[dict[bytes, Found], float]:
+        """The rows of the keys that have one, and when they were asked for."""
+        return self._found(self._sql.read, self._facts(keys=raws))
+
+    def some_with_epoch(self, raws: Sequence[bytes]) -> tuple[dict[bytes, Found], bytes, float]:
+        """The rows of the keys, the epoch of the same moment, and when they were asked for."""
+        while True:
+            if len(raws) == 1:
+                rows, sent = self._found(self._sql.read_one, self._facts(item=raws[0]))
+            else:
+                rows, sent = self.some([EPOCH_KEY, *raws])
+            epoch = rows.pop(EPOCH_KEY, None)
+            if epoch is not None and epoch.word is not None:
+                return rows, epoch.word, sent
+            # Nobody has used the namespace before.
+            self._written(lambda connection: connection.execute(self._sql.insert, self._epoch()))
+
+    def pages(self, *, alive: bool) -> Iterator[list[bytes]]:
+        """All keys of the namespace, in order; those that are alive only, if told so."""
+        after = EPOCH_KEY
+        while True:
+            statement = self._sql.alive_keys if alive else self._sql.keys
+            with self._reading() as connection:
+                page = [row[0] for row in connection.execute(statement, self._facts(after=after, limit=BATCH))]
+            if not page:
+                return
+            yield page
+            after = page[-1]
+
+    # --- writing
+
+    def put(self, row: Row) -> None:
+        """Writes one row, in one statement."""
+        facts = {"space": self._namespace, "item": row.raw, "data": row.data, "word": row.word, "life": row.life}
+        self._written(lambda connection: connection.execute(self._sql.upsert, facts))
+
+    def put_all(self, rows: Sequence[Row]) -> None:
+        """Writes all of them in one transaction."""
+        self._written(lambda connection: self._put(connection, rows, self._sql.upsert_all))
+
+    def bury(self, raws: Sequence[bytes]) -> int:
+        """Makes a tombstone of each key; how many were alive. `raws` are different, and at most `BATCH`."""
+        word = new_word()
+        facts = self._facts(keys=raws, word=word)
+        alive: int = self._written(lambda connection: connection.execute(self._sql.bury, facts).rowcount)
+        if alive < len(raws):
+            with self._reading() as connection:
+                buried = {row[0] for row in connection.execute(self._sql.written, facts)}
+            # In a transaction of its own: to look for a row and then to insert it deadlocks in InnoDB.
+            self.put_all([Row(raw, None, word, 0) for raw in raws if raw not in buried])
+        return alive
+
+    def remove(self, raws: Sequence[bytes]) -> None:
+        """Removes the rows without a trace."""
+        self._written(lambda connection: connection.execute(self._sql.remove, self._facts(keys=raws)))
+
+    def renew_epoch(self) -> None:
+        """Makes every token of the namespace stale."""
+        self._written(lambda connection: connection.execute(self._sql.upsert_all, self._epoch()))
+
+    def admit(self, due: Mapping[bytes, tuple[Row, Token]], *, written: bool) -> set[bytes]:
+        """Writes the rows that nobody has written since their token, in one transaction.
+
+        Args:
+            due: at most `BATCH` rows with their tokens, by key; all rows have the same word.
+            written: whether it is a write, which makes the tokens of others stale, or a fill, which does not.
+
+        Returns:
+            The keys that were written.
+        """
+        return self._written(lambda connection: self._admit(connection, due, written=written))
+
+    def purge(self, limit: int) -> int:
+        """Removes rows of every namespace that ended more than ten minutes ago; how many."""
+        with self._reading() as connection:
+            rows = [tuple(row) for row in connection.execute(self._sql.dead, {"grace": _GRACE_MS, "limit": limit})]
+        removed = 0
+        for batch in batches(rows):
+            removed += self._written(partial(self._remove_dead, rows=batch))
+        return removed
+
+    # --- within
+
+    def _found(self, statement: Any, facts: Mapping[str, Any]) -> tuple[dict[bytes, Found], float]:
+        with self._reading() as connection:
+            sent = self._now()
+            rows = connection.execute(statement, facts).all()
+        return {row[0]: Found(*row) for row in rows}, sent
+
+    def _facts(self, **facts: Any) -> dict[str, Any]:
+        return {"space": self._namespace, **facts}
+
+    def _epoch(self) -> dict[str, Any]:
+        return Row(EPOCH_KEY, None, new_word(), None).facts(self._namespace, 0)
+
+    def _put(self, connection: sa.Connection, rows: Iterable[Row], statement: Any) -> None:
+        # Asked once for all, so that the drivers can send the rows as one statement.
+        now = connection.execute(self._sql.now).scalar_one()
+        # In order, so that two transactions never wait for each other.
+        facts = [row.facts(self._namespace, now) for row in sorted(rows, key=lambda row: row.raw)]
+        connection.execute(statement, facts)
+
+    def _remove_dead(self, connection: sa.Connection, rows: Sequence[Any]) -> int:
+        count: int = connection.execute(self._sql.remove_dead, {"grace": _GRACE_MS, "rows": rows}).rowcount
+        return count
+
+    def _admit(self, connection: sa.Connection, due: Mapping[bytes, tuple[Row, Token]], *, written: bool) -> set[bytes]:
+        for statement in self._sql.hold_epoch[:-1]:
+            connection.execute(statement, self._facts())
+        epoch = connection.execute(self._sql.hold_epoch[-1], self._facts()).scalar()
+        seen = {raw: (row, token.word) for raw, (row, token) in due.items() if token.epoch == epoch}
+        absent = [row for row, word in seen.values() if word is None]
+        known = [raw for raw, (_, word) in seen.items() if word is not None]
+        return self._replace(connection, known, seen, written=written) | self._add(connection, absent)
+
+    def _replace(
+        self, connection: sa.Connection, known: Sequence[bytes], seen: Mapping[bytes, tuple[Row, Any]], *, written: bool
+    ) -> set[bytes]:
+        if not known:
+            return set()
+        locked: Any = connection.execute(self._sql.locked, self._facts(keys=known))
+        now = dict(locked.all())
+        fresh = [seen[raw] for raw in known if now.get(raw) == seen[raw][1]]
+        # A fill keeps the generation, so that it overtakes nobody; a write renews it.
+        rows = [row if written else replace(row, word=word) for row, word in fresh]
+        if rows:
+            self._put(connection, rows, self._sql.upsert_all)
+        return {row.raw for row in rows}
+
+    def _add(self, connection: sa.Connection, rows: Sequence[Row]) -> set[bytes]:
+        if not rows:
+            return set()
+        self._put(connection, rows, self._sql.insert)
+        facts = self._facts(keys=[row.raw for row in rows], word=rows[0].word)
+        return {row[0] for row in connection.execute(self._sql.written, facts)}
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            self._name_a_missing_table(error)
+            raise
+
+    def _written(self, work: Callable[[sa.Connection], T]) -> T:
+        """Does the work in a transaction, once more if the server undid it to end a deadlock."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                self._name_a_missing_table(error)
+                if attempt == _ATTEMPTS or not was_undone(error):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _name_a_missing_table(self, error: DBAPIError) -> None:
+        if lacks_table(error, self._engine, self._table):
+            raise MissingTableError(
+                f"the table {self._table.fullname} does not exist; call the store's create_table(), or run what its "
+                f"ddl() gives"
+            ) from error

@@ -1,0 +1,190 @@
+"""Writes through a stack: the primaries first, from the bottom up, then the copies, from the bottom up.
+
+While a write is under way its keys are fenced: no fill of theirs is admitted. If a primary refuses, the copies are
+removed, so that no layer keeps what the primaries may or may not have. A copy that another write has crossed is removed
+as well, because nobody here can tell which of the two the primaries kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+from wellwired.errors import ReadOnlyError
+from wellwired.operations import StoreVerb
+from wellwired.stores._fence import Writing
+from wellwired.stores._plans import shorter
+from wellwired.stores._report import Report
+from wellwired.stores._rungs import Failure, Rung
+from wellwired.stores._stack import Stack
+from wellwired.stores.protocols import Entry
+from wellwired.stores.receipts import LayerState, Receipt
+
+__all__ = ["Writes"]
+
+Tokens = Mapping[str, Any] | None
+
+
+class Writes:
+    """The writing operations of a delegated store; safe for threads.
+
+    Args:
+        stack: the layers.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def set(self, values: Mapping[str, Any], ttl: float | None, verb: StoreVerb) -> Receipt:
+        """Stores every value in every layer.
+
+        Args:
+            values: by key.
+            ttl: seconds that they may be served at most, or None for ever.
+            verb: what the caller calls it.
+
+        Raises:
+            StoreError: a primary refused.
+        """
+        stack, keys = self._stack, list(values)
+        rungs, report = stack.rungs, Report(stack, verb)
+        self._demand_writable()
+        lives = [shorter(rung.cap, ttl) for rung in rungs]
+        entries = [{key: Entry(value, life) for key, value in values.items()} for life in lives]
+        with self._turn(keys), stack.fence.writing(keys) as writing:
+            tokens = {index: self._tokens(rungs[index], keys) for index in stack.plan.others}
+            try:
+                for index in stack.plan.primaries:
+                    self._primary(report, rungs[index], partial(rungs[index].write, entries[index]))
+                self._demand_writable()
+                for index in stack.plan.others:
+                    self._renew(report, rungs[index], entries[index], writing, tokens[index])
+            except BaseException as error:
+                self._drop_copies(report, keys, LayerState.DROPPED)
+                report.attach_to(error)
+                raise
+        return report.receipt()
+
+    def delete(self, keys: Sequence[str], verb: StoreVerb) -> Receipt:
+        """Removes the keys from every layer; from the copies only, where the primaries are read-only.
+
+        Raises:
+            StoreError: a primary refused.
+        """
+        report = Report(self._stack, verb)
+        with self._turn(keys), self._stack.fence.writing(keys):
+            try:
+                primaries = self._rungs(self._stack.plan.primaries)
+                removed = [self._primary(report, rung, partial(rung.drop, keys)) or 0 for rung in primaries]
+            except BaseException as error:
+                self._drop_copies(report, keys, LayerState.DROPPED)
+                report.attach_to(error)
+                raise
+            copies = self._drop_copies(report, keys, LayerState.DONE)
+        return report.receipt(max(removed) if report.reached_primary else copies)
+
+    def clear(self) -> Receipt:
+        """Clears every layer; the copies only, where the primaries are read-only.
+
+        Raises:
+            StoreError: a primary refused.
+        """
+        report = Report(self._stack, StoreVerb.CLEAR)
+        with self._turn(None), self._stack.fence.writing(None):
+            try:
+                for rung in self._rungs(self._stack.plan.primaries):
+                    self._primary(report, rung, rung.clear)
+            except BaseException as error:
+                self._clear_copies(report, LayerState.DROPPED)
+                report.attach_to(error)
+                raise
+            self._clear_copies(report, LayerState.DONE)
+        return report.receipt()
+
+    def _turn(self, keys: Sequence[str] | None) -> AbstractContextManager[None]:
+        return self._stack.turns.taken(keys) if self._stack.plan.serial else nullcontext()
+
+    def _rungs(self, indexes: Iterable[int]) -> Iterator[Rung]:
+        return (self._stack.rungs[index] for index in indexes)
+
+    def _demand_writable(self) -> None:
+        if not any(rung.writable for rung in self._rungs(self._stack.plan.primaries)):
+            raise ReadOnlyError(f"store {self._stack.name} takes no values: every primary layer is read-only")
+
+    def _primary(self, report: Report, rung: Rung, call: Callable[[], Any]) -> Any:
+        """Has a primary do its part; None if it is read-only, and any other refusal is raised."""
+        answer = self._stack.ask(rung, report.verb, call) if rung.writable else None
+        if not rung.writable:
+            report.note(rung, LayerState.SKIPPED)
+            return None
+        if isinstance(answer, Failure):
+            report.note(rung, LayerState.FAILED, answer)
+            raise self._stack.refusal(rung, report.verb, answer)
+        report.note(rung, LayerState.DONE)
+        return answer
+
+    def _tokens(self, rung: Rung, keys: Sequence[str]) -> Tokens:
+        """The tokens for an ordered write; None if the layer has none, or has no answer."""
+        if not (rung.ordered and rung.writable):
+            return None
+        tokens = self._stack.ask(rung, "tokens", rung.tokens, keys)
+        return None if isinstance(tokens, Failure) else tokens
+
+    def _renew(
+        self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing, tokens: Tokens
+    ) -> None:
+        """Gives a copy the new values, or removes those that another write has crossed."""
+        stored: Iterable[str] | Failure = ()
+        if rung.writable:
+            stored = self._stack.ask(rung, report.verb, self._store, rung, entries, writing, tokens)
+        if not rung.writable:
+            report.note(rung, LayerState.SKIPPED)
+        elif isinstance(stored, Failure):
+            self._drop(report, rung, list(entries), LayerState.DROPPED, stored)
+        elif crossed := sorted(entries.keys() - set(stored)):
+            self._drop(report, rung, crossed, LayerState.DROPPED)
+        else:
+            report.note(rung, LayerState.DONE)
+
+    def _store(self, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing, tokens: Tokens) -> Iterable[str]:
+        if rung.ordered:
+            return () if tokens is None else rung.put({key: (entry, tokens[key]) for key, entry in entries.items()})
+        fence = self._stack.fence
+        with fence.holding(entries):
+            mine = {key: entry for key, entry in entries.items() if writing.undisturbed(key)}
+            if mine:
+                rung.write(mine)
+            return mine.keys()
+
+    def _drop_copies(self, report: Report, keys: Sequence[str], state: LayerState) -> int:
+        """Removes the keys from every copy; how many the one that had most of them had."""
+        others = self._rungs(self._stack.plan.others)
+        return max([self._drop(report, rung, keys, state) for rung in others], default=0)
+
+    def _drop(
+        self, report: Report, rung: Rung, keys: Sequence[str], state: LayerState, reason: Failure | None = None
+    ) -> int:
+        """Removes keys from a copy, or puts them in doubt there; how many it had."""
+        answer = self._stack.ask(rung, "delete", rung.drop, keys) if rung.writable else 0
+        if not rung.writable:
+            report.note(rung, LayerState.SKIPPED)
+            return 0
+        if isinstance(answer, Failure):
+            rung.doubts.add(keys)
+            report.note(rung, LayerState.FAILED, reason or answer)
+            return 0
+        report.note(rung, state, reason)
+        return answer
+
+    def _clear_copies(self, report: Report, state: LayerState) -> None:
+        for rung in self._rungs(self._stack.plan.others):
+            answer = self._stack.ask(rung, "clear", rung.clear) if rung.writable else None
+            if not rung.writable:
+                report.note(rung, LayerState.SKIPPED)
+            elif isinstance(answer, Failure):
+                rung.doubts.add_everything()
+                report.note(rung, LayerState.FAILED, answer)
+            else:
+                report.note(rung, state)

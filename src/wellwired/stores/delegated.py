@@ -1,0 +1,375 @@
+"""The delegated store: ordered layers that are read from the top down, filled from the bottom up, and written through.
+
+A read asks each layer for what the ones above it lacked and has the ones above filled with what it found, for no longer
+than the value has left below. A write goes to the primary layers first and then to the copies. The rules are in
+`_plans`, the acting in `_reads`, `_writes`, `_loads` and `_fills`; here is what callers see.
+
+The way of a hit in the first layer is as short as it can be: one look into the memory layer's table, its time checked,
+no lock, no operation object, no counter but the entry's own. It is open only while there is no middleware.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from wellwired.clock import SYSTEM, Clock
+from wellwired.errors import NotFound, StoreClosedError
+from wellwired.middleware import StoreMiddleware, StoreNext, chain
+from wellwired.operations import StoreOperation, StoreVerb
+from wellwired.stores._endpoint import Endpoint, checked_key
+from wellwired.stores._eviction import Node
+from wellwired.stores._stack import Stack
+from wellwired.stores.events import BackFill, Listener
+from wellwired.stores.layer import FillPolicy, Layer, named_layers
+from wellwired.stores.lookups import Lookup
+from wellwired.stores.memory import MemoryStore
+from wellwired.stores.protocols import Store
+from wellwired.stores.receipts import Receipt
+from wellwired.stores.stats import StoreStats
+
+__all__ = ["DelegatedStore"]
+
+V = TypeVar("V")
+D = TypeVar("D")
+BackFillCallback = TypeVar("BackFillCallback", bound=Callable[[BackFill], object])
+EventCallback = TypeVar("EventCallback", bound=Listener)
+
+_ABSENT: Any = object()
+_NO_NODES: Mapping[str, Node] = {}
+
+
+class DelegatedStore(Generic[V]):
+    """A store made of layers; safe for threads, and usable in a forked child.
+
+    Args:
+        layers: from the first to be read to the last; a bare store is a layer with default options. Without a primary
+            among them the last one is it.
+        back_fill_callbacks: called with a `BackFill` event for every layer filled, in this order.
+        middleware: goes around every operation; what comes later in the sequence runs first.
+        name: what it is called in events, errors, counters and logs.
+        clock: what values age by while they travel, in seconds of its monotonic time.
+        fills: how fills in the background are bounded.
+        patience: seconds that `get_or_load` waits for a load by somebody else; None waits as long as it takes.
+
+    Raises:
+        ValueError: no layer, or two of the same name.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | Store],
+        back_fill_callbacks: Iterable[Callable[[BackFill], object]] = (),
+        middleware: Iterable[StoreMiddleware] = (),
+        *,
+        name: str = "store",
+        clock: Clock = SYSTEM,
+        fills: FillPolicy = FillPolicy(),  # noqa: B008 - immutable
+        patience: float | None = 30.0,
+    ) -> None:
+        self.name = name
+        self._stack = Stack(name, named_layers(layers), back_fill_callbacks, clock, fills)
+        self._endpoint = Endpoint(self._stack, patience)
+        self._middleware: tuple[StoreMiddleware, ...] = ()
+        self._changing = threading.Lock()
+        self._closed = False
+        top = self._stack.layers[0].store
+        self._memory = top if type(top) is MemoryStore else None
+        self._call: StoreNext = self._endpoint
+        self._hot: Mapping[str, Node] = _NO_NODES
+        self._now = clock.monotonic if self._memory is None else self._memory.now
+        self.use(*middleware)
+
+    def __repr__(self) -> str:
+        return f"DelegatedStore({self.name!r}, layers={[layer.name for layer in self.layers]})"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, each with its name, from the first to be read to the last."""
+        return self._stack.layers
+
+    # --- one key
+
+    @overload
+    def get(self, key: str) -> V: ...
+    @overload
+    def get(self, key: str, default: D) -> V | D: ...
+    def get(self, key: str, default: Any = _ABSENT) -> Any:
+        """Gives the value under the key.
+
+        Args:
+            key: the key.
+            default: what to give if there is nothing.
+
+        Raises:
+            NotFound: there is nothing, and no default was given.
+            LayerError: a layer that might have had it failed, and no other had it; a default does not cover that.
+        """
+        try:
+            node = self._hot[key]  # a hit is a tenth cheaper so than by asking with `get`
+        except KeyError:
+            pass
+        else:
+            value, expires, thaw = node.cell
+            if expires is None or expires > self._now():
+                node.hits += 1
+                return value if thaw is None else thaw(value)
+        return self._get(key, default)
+
+    def lookup(self, key: str) -> Lookup[V]:
+        """Says what is under the key, from which layer and for how long, without raising for what layers do.
+
+        Returns:
+            `Hit`, `Miss` or `Failed`.
+        """
+        answer: Lookup[V] = self._do(StoreVerb.LOOKUP, (key,))
+        return answer
+
+    def get_or_load(
+        self, key: str, loader: Callable[[str], V], *, ttl: float | None = None, timeout: float | None = None
+    ) -> V:
+        """Gives the value under the key; if there is none, the loader makes it and it is stored.
+
+        At most one load of a key is under way at a time in this process; who comes meanwhile waits for its result. Only
+        a write of the key in between lets the next caller start a load of its own. A loaded value never replaces what
+        was written while it was loaded.
+
+        Args:
+            key: the key, which the loader is given.
+            loader: makes the value, None included; what it raises is raised here, to all who waited for it.
+            ttl: seconds that the value may be served at most, from when it was loaded.
+            timeout: seconds to wait for a load by somebody else; None takes the store's `patience`.
+
+        Raises:
+            LayerError: a layer that might have had the value failed; nothing was loaded.
+            StoreTimeoutError: somebody else's load took too long.
+        """
+        node = self._hot.get(key)
+        if node is not None:
+            value, expires, thaw = node.cell
+            if expires is None or expires > self._now():
+                node.hits += 1
+                return value if thaw is None else thaw(value)  # type: ignore[no-any-return]
+        answer: V = self._do(StoreVerb.GET_OR_LOAD, (key,), ttl=ttl, loader=loader, timeout=timeout)
+        return answer
+
+    def set(self, key: str, value: V, *, ttl: float | None = None) -> Receipt:
+        """Stores the value in every layer, the primaries first.
+
+        Args:
+            key: the key.
+            value: the value, None included.
+            ttl: seconds that it may be served at most, or None for ever; the caps of the layers hold as well.
+
+        Returns:
+            What became of it in each layer. A copy that failed does not fail the write.
+
+        Raises:
+            LayerError: a primary refused; no copy has the new value. Its `receipt` says how far the write came.
+            ReadOnlyError: every primary is read-only.
+        """
+        receipt: Receipt = self._do(StoreVerb.SET, (key,), value, ttl)
+        return receipt
+
+    def get_set(self, key: str, value: V, default: Any = None, *, ttl: float | None = None) -> V | Any:
+        """Stores the value and gives the one that the primaries had before.
+
+        Calls for one key take turns in this process, so no two of them get the same old value; writes by other
+        processes may come in between.
+
+        Args:
+            key: the key.
+            value: the new value.
+            default: what to give if there was nothing.
+            ttl: seconds that the new value may be served at most.
+        """
+        try:
+            return self._do(StoreVerb.GET_SET, (key,), value, ttl)
+        except NotFound:
+            return default
+
+    def delete(self, key: str) -> Receipt:
+        """Removes the key from every layer, the primaries first; read-only layers keep it.
+
+        Returns:
+            What became of it in each layer; true in a condition if the key was there.
+
+        Raises:
+            LayerError: a primary refused; the copies were removed all the same.
+        """
+        receipt: Receipt = self._do(StoreVerb.DELETE, (key,))
+        return receipt
+
+    def has(self, key: str) -> bool:
+        """Says whether there is something under the key, None included; fills no layer.
+
+        Raises:
+            LayerError: a layer that might have had it failed, and no other had it.
+        """
+        there: bool = self._do(StoreVerb.HAS, (key,))
+        return there
+
+    # --- many keys
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, V]:
+        """Gives the values of those keys that have one, asking each layer once for what the ones above it lacked.
+
+        Raises:
+            LayerError: a layer failed that might have had a key that no other had.
+        """
+        found: dict[str, V] = self._do(StoreVerb.GET_MANY, tuple(keys))
+        return found
+
+    def set_many(self, values: Mapping[str, V], *, ttl: float | None = None) -> Receipt:
+        """Stores many values, in one round trip to each layer that can; see `set`."""
+        receipt: Receipt = self._do(StoreVerb.SET_MANY, tuple(values), values, ttl)
+        return receipt
+
+    def delete_many(self, keys: Iterable[str]) -> Receipt:
+        """Removes many keys, in one round trip to each layer that can; see `delete`."""
+        receipt: Receipt = self._do(StoreVerb.DELETE_MANY, tuple(keys))
+        return receipt
+
+    def keys(self) -> Iterator[str]:
+        """The keys of the primary layers, each once, in no order, read as the caller goes on; no snapshot."""
+        keys: Iterator[str] = self._do(StoreVerb.KEYS, ())
+        return keys
+
+    def clear(self) -> Receipt:
+        """Removes every key from every layer, the primaries first.
+
+        Raises:
+            LayerError: a primary refused; the copies were cleared all the same.
+        """
+        receipt: Receipt = self._do(StoreVerb.CLEAR, ())
+        return receipt
+
+    # --- who listens, and what goes around
+
+    def on_back_fill(self, callback: BackFillCallback) -> BackFillCallback:
+        """Has the callback called for every layer filled, after those already registered.
+
+        It runs on the store's worker thread; an error in it is counted and logged, and changes nothing.
+
+        Returns:
+            The callback, so that this can decorate it.
+        """
+        self._stack.listeners.add_back_fill(callback)
+        return callback
+
+    def clear_back_fill_callbacks(self) -> None:
+        """Removes every back-fill callback, whenever it was registered; `on_event` callbacks stay."""
+        self._stack.listeners.clear_back_fill()
+
+    def on_event(self, callback: EventCallback) -> EventCallback:
+        """Has the callback called for every event: fills made, refused and dropped, and layers that failed.
+
+        Returns:
+            The callback, so that this can decorate it.
+        """
+        self._stack.listeners.add_any(callback)
+        return callback
+
+    def use(self, *middleware: StoreMiddleware) -> None:
+        """Puts middleware around every operation from now on; what is registered later runs first.
+
+        Raises:
+            RegistrationError: one of them is no middleware; then nothing changes.
+        """
+        with self._changing:
+            together = (*self._middleware, *middleware)
+            call = chain(self._endpoint, together)
+            if not self._closed:
+                self._middleware, self._call = together, call
+                open_way = self._memory is not None and not together
+                self._hot = self._memory.nodes if self._memory is not None and open_way else _NO_NODES
+
+    def stats(self) -> StoreStats:
+        """What was counted since the store was made."""
+        stack, loads = self._stack, self._endpoint.loads
+        return StoreStats(
+            store=self.name,
+            layers=tuple(rung.stats() for rung in stack.rungs),
+            loads=loads.loads,
+            joins=loads.flights.joins,
+            pending=stack.background.pending,
+            dropped=stack.background.dropped,
+            untold=stack.background.untold,
+            listener_errors=stack.listeners.errors,
+        )
+
+    # --- the end
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until every background fill is made and told.
+
+        Args:
+            timeout: seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            StoreTimeoutError: some were still waiting when the time had passed.
+        """
+        self._stack.background.flush(timeout)
+
+    def close(self, timeout: float | None = 5.0) -> int:
+        """Refuses further operations, makes the fills that wait, and closes the layers' stores; may be repeated.
+
+        Args:
+            timeout: seconds for the waiting fills; None takes as long as it takes.
+
+        Returns:
+            How many fills were given up because the time had passed.
+
+        Raises:
+            ExceptionGroup: what the layers raised; every one of them was closed as far as it could be.
+        """
+        with self._changing:
+            already, self._closed = self._closed, True
+            self._hot, self._call = _NO_NODES, self._refuse
+        if already:
+            return 0
+        given_up = self._stack.background.close(timeout)
+        errors: list[Exception] = []
+        for layer in self.layers:
+            try:
+                layer.store.close()
+            except Exception as error:  # noqa: BLE001 - raised below, with the others
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup(f"layers of store {self.name} could not be closed", errors)
+        return given_up
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- within
+
+    def _get(self, key: str, default: Any) -> Any:
+        if self._call is self._endpoint:
+            entry = self._endpoint.reads.walk(checked_key(key)).entry
+            if entry is not None:
+                return entry.value
+            if default is _ABSENT:
+                raise NotFound(key)
+            return default
+        try:
+            return self._do(StoreVerb.GET, (key,))
+        except NotFound:
+            if default is _ABSENT:
+                raise
+            return default
+
+    def _do(
+        self, verb: StoreVerb, keys: Sequence[str], value: Any = None, ttl: float | None = None, **options: Any
+    ) -> Any:
+        return self._call(StoreOperation(verb, self.name, keys, value, ttl, options))
+
+    def _refuse(self, operation: StoreOperation) -> Any:
+        raise StoreClosedError(f"store {self.name} was closed; {operation.verb} is no longer possible")

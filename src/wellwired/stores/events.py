@@ -1,0 +1,98 @@
+"""What a delegated store tells those who listen: one frozen value for each thing that happened.
+
+Events are told on the store's worker thread, after the fact and in the order in which things happened; a listener can
+neither delay nor change an operation. `key` and `value` are the caller's data: who logs an event decides about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+__all__ = ["BackFill", "FillDropped", "FillRefused", "LayerFailed", "Listener", "StoreEvent"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackFill:
+    """A layer was given a value that was found below it, or loaded; one event for each layer filled.
+
+    Args:
+        key: the key.
+        value: the value; the listener's own, as far as it can be changed at all.
+        layer_index: the place of the layer that was filled, 0 being the first to be read.
+        is_primary: whether that layer is a primary one.
+        layer: its name.
+        source: the name of the layer in which the value was found; ``loader`` if a loader gave it.
+        source_index: the place of that layer; the number of layers if a loader gave it.
+        left: seconds that the filled layer may keep it, or None for ever.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    value: Any = field(repr=False)
+    layer_index: int
+    is_primary: bool
+    layer: str = ""
+    source: str = ""
+    source_index: int = 0
+    left: float | None = None
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FillRefused:
+    """A fill was not made, because a write had overtaken it or its time had passed; nothing is wrong.
+
+    Args:
+        key: the key.
+        layer_index: the place of the layer that was not filled; those above it were not filled either.
+        layer: its name.
+        reason: ``overtaken`` or ``expired``.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    layer_index: int
+    layer: str
+    reason: str
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FillDropped:
+    """A fill was given up before it was tried.
+
+    Args:
+        key: the key.
+        reason: ``overflow``, ``closed`` or ``uncopyable``.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    reason: str
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFailed:
+    """A layer raised an error.
+
+    Args:
+        layer_index: its place.
+        layer: its name.
+        operation: what was asked of it.
+        error: the type of the error; its text may quote data and is left out.
+        store: the name of the delegated store.
+    """
+
+    layer_index: int
+    layer: str
+    operation: str
+    error: str
+    store: str = ""
+
+
+StoreEvent: TypeAlias = BackFill | FillRefused | FillDropped | LayerFailed
+Listener: TypeAlias = Callable[[Any], object]
+"""A function of one event; what it returns is not looked at."""

@@ -1,0 +1,67 @@
+"""The three answers of a lookup, each a type of its own: something is there, nothing is there, a layer failed.
+
+A stored None is a `Hit`. Made for `match`::
+
+    match store.lookup("user:1"):
+        case Hit(value=user, layer=layer):
+            ...
+        case Miss():
+            ...
+        case Failed(error=error):
+            ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from wellwired.errors import StoreError
+
+__all__ = ["Failed", "Hit", "Lookup", "Miss"]
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Generic[V]):
+    """Something is there.
+
+    Args:
+        value: what.
+        layer: the name of the layer that answered.
+        layer_index: its place.
+        left: seconds that it may still be served, or None for ever.
+    """
+
+    value: V = field(repr=False)
+    layer: str
+    layer_index: int
+    left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Nothing is there: every layer that could hold the truth said so.
+
+    Args:
+        key: the key.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nobody knows: a layer that could hold the truth failed, and no other had an answer.
+
+    Args:
+        key: the key.
+        error: what `get` would have raised.
+    """
+
+    key: str
+    error: StoreError
+
+
+Lookup: TypeAlias = Hit[V] | Miss | Failed

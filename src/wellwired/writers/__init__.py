@@ -1,0 +1,7 @@
+"""Writers: one backend each, and the manager that leads every write to the right one."""
+
+from wellwired.writers.manager import WriteManager
+from wellwired.writers.memory import MemoryView, MemoryWriter
+from wellwired.writers.protocol import KeepsKeys, Listed, Writer, handler_failed
+
+__all__ = ["KeepsKeys", "Listed", "MemoryView", "MemoryWriter", "WriteManager", "Writer", "handler_failed"]

@@ -1,0 +1,140 @@
+"""Cuts a database connection that another thread is waiting on.
+
+Two steps. The socket is shut down, which wakes the waiting thread at once and needs no answer from anyone. Then, on a
+thread of its own because it may take as long as a connection attempt, the server is asked to end the session, so that
+locks held by a statement that it is still running are given up.
+
+The socket is reached through a duplicate of its descriptor. A descriptor may be closed and given to another
+connection at any moment; if the driver's connection still has the same one after the duplication, the duplicate is
+the right socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine
+
+from wellwired.writers._forks import renew_in_child
+
+__all__ = ["Cutter", "shut_down"]
+
+_log = logging.getLogger(__name__)
+_MOST_REQUESTS = 8
+_PATIENCE = 3.0
+_EVENTS = {1: selectors.EVENT_READ, 2: selectors.EVENT_WRITE}
+"""What libpq's polling states wait for."""
+
+
+def shut_down(driver: Any) -> None:
+    """Shuts a connection's socket down, so that whoever waits on it gets an error; asks nothing of the server.
+
+    Args:
+        driver: the driver's own connection, in use by another thread.
+    """
+    try:
+        number = _descriptor(driver)
+        if number < 0:
+            return
+        with socket.socket(fileno=os.dup(number)) as twin:
+            if _descriptor(driver) == number:
+                twin.shutdown(socket.SHUT_RDWR)
+    except Exception as error:  # noqa: BLE001 - each driver has its own way to say that it is closed already
+        _log.debug("nothing to shut down: %s", type(error).__name__)
+
+
+def _descriptor(driver: Any) -> int:
+    sock = getattr(driver, "_sock", None)  # PyMySQL has no public way to its socket
+    if sock is not None:
+        return int(sock.fileno())
+    return int(driver.fileno()) if hasattr(driver, "fileno") else -1
+
+
+class Cutter:
+    """Ends sessions of one engine, at the client and at the server; safe to use from many threads.
+
+    Args:
+        engine: whose connections they are; its pool's settings are used to reach the server again.
+    """
+
+    __slots__ = ("__weakref__", "_engine", "_requests")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Begins anew in a forked child, where no request is under way."""
+        # With the server unreachable each request waits for a connection; beyond a few there is no use in more.
+        self._requests = threading.Semaphore(_MOST_REQUESTS)
+
+    def cut(self, driver: Any) -> None:
+        """Ends what a connection is waiting for; does not block.
+
+        Args:
+            driver: the driver's own connection, in use by another thread.
+        """
+        ask = self._request(driver)
+        shut_down(driver)
+        requests = self._requests
+        if ask is None or not requests.acquire(blocking=False):
+            return
+        try:
+            threading.Thread(target=_run, args=(ask, requests), name="wellwired-cancel", daemon=True).start()
+        except RuntimeError:  # no thread to be had: the server will find the closed socket by itself
+            requests.release()
+
+    def _request(self, driver: Any) -> Callable[[], object] | None:
+        """What asks the server to end the session, prepared while the connection still knows its own id."""
+        try:
+            if self._engine.dialect.name in ("mysql", "mariadb"):
+                session = int(driver.thread_id())
+                return lambda: self._kill(session)
+            native = getattr(driver, "pgconn", None)
+            if native is not None and hasattr(native, "cancel_conn"):
+                request = native.cancel_conn()
+                return lambda: _cancel(request)
+        except Exception as error:  # noqa: BLE001 - the connection was closed in the meantime
+            _log.debug("no session to end: %s", type(error).__name__)
+        return None
+
+    def _kill(self, session: int) -> None:
+        spare = self._engine.pool.recreate()
+        try:
+            connection = spare.connect()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(f"KILL {session}")
+                cursor.close()
+            finally:
+                connection.close()
+        finally:
+            spare.dispose()
+
+
+def _cancel(request: Any) -> None:
+    """Sends a cancel request of libpq 17 or later; older ones block the whole process while they wait."""
+    request.start()
+    until = time.monotonic() + _PATIENCE
+    while (state := request.poll()) in _EVENTS and (left := until - time.monotonic()) > 0:
+        with selectors.DefaultSelector() as selector:
+            selector.register(request.socket, _EVENTS[state])
+            selector.select(left)
+    request.finish()
+
+
+def _run(ask: Callable[[], object], requests: threading.Semaphore) -> None:
+    try:
+        ask()
+    except Exception as error:  # noqa: BLE001 - the server is gone or the session has ended: what was wanted
+        _log.debug("the server was not asked to end a session: %s", type(error).__name__)
+    finally:
+        requests.release()

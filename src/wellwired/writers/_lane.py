@@ -1,0 +1,191 @@
+"""A Redis client's pool as one write sees it: every command that leaves is noted, and none leaves past the deadline.
+
+redis-py raises the same exception for "never sent" and for "sent, and nobody answered". What became of a write hangs
+on the difference, so the difference is noted here where it arises: a command counts as sent when its last byte has
+been handed to the kernel. Before that the server has no complete command; for a MULTI block the last is EXEC, without
+which nothing is applied.
+
+The lane stands in the pool's place for one write and hands out the pool's own connections in a thin wrapping. Neither
+pool nor connections are changed, except that the socket's timeout follows the deadline while the write lasts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from redis import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError
+from redis.retry import Retry as RedisRetry
+
+from wellwired.clock import Deadline
+from wellwired.errors import Phase
+from wellwired.writers._native import redis_word
+from wellwired.writers.classification import Kind, find_rule
+
+__all__ = ["Lane", "LateError"]
+
+_NO_RETRY = RedisRetry(NoBackoff(), 0)
+_NAP = 0.002
+_QUIET = frozenset(
+    {
+        *("WATCH", "UNWATCH", "PING", "SELECT", "HELLO", "AUTH", "CLIENT", "SCRIPT", "TIME", "INFO"),
+        *("GET", "MGET", "STRLEN", "EXISTS", "TYPE", "TTL", "PTTL"),
+        *("HGET", "HMGET", "HGETALL", "HEXISTS", "HLEN", "HKEYS", "HVALS"),
+        *("LLEN", "LRANGE", "LINDEX", "SCARD", "SISMEMBER", "SMEMBERS"),
+        *("ZCARD", "ZSCORE", "ZRANGE", "XLEN", "XRANGE"),
+    }
+)
+"""Commands that change no data: an answer to one of them that is lost leaves nothing open."""
+
+
+class LateError(Exception):
+    """The deadline passed before a command was sent."""
+
+
+class Lane:
+    """One write's way to Redis; for one thread.
+
+    Args:
+        pool: the client's own pool.
+        deadline: after which nothing is sent.
+        grace: seconds beyond the deadline for which an answer is waited for.
+    """
+
+    def __init__(self, pool: Any, deadline: Deadline, grace: float) -> None:
+        self.deadline = deadline
+        self.grace = grace
+        self.phase = Phase.EXECUTE
+        self.sent = 0
+        self.applied = 0
+        self.unanswered = False
+        self.dropped = False
+        self._pool = pool
+        self._out: dict[int, LaneConnection] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def get_connection(self, *names: Any, **options: Any) -> LaneConnection:
+        """The pool's next connection, connected; waits for one until the deadline.
+
+        Raises:
+            LateError: the deadline has passed.
+            redis.RedisError: as the pool raises it.
+        """
+        before, self.phase = self.phase, Phase.CHECKOUT
+        wrapped = LaneConnection(self._connection(names, options), self)
+        self.phase = before
+        self._out[id(wrapped)] = wrapped
+        return wrapped
+
+    def _connection(self, names: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        while not self.deadline.passed:
+            try:
+                return self._pool.get_connection(*names, **options)
+            except MaxConnectionsError:
+                self.deadline.clock.sleep(min(_NAP, self.deadline.left()))
+        raise LateError
+
+    def release(self, connection: LaneConnection) -> None:
+        """Gives a connection back to the pool, as it was."""
+        if self._out.pop(id(connection), None) is not None:
+            connection.restore()
+            self._pool.release(connection.inner)
+
+    def close(self) -> None:
+        """Breaks and gives back what the handler kept; somebody may still be listening on it."""
+        for connection in list(self._out.values()):
+            connection.inner.disconnect()
+            self.release(connection)
+
+
+class LaneConnection:
+    """One of the pool's connections while a write has it; stands in for it completely.
+
+    Args:
+        inner: the pool's connection.
+        lane: the write's.
+    """
+
+    def __init__(self, inner: Any, lane: Lane) -> None:
+        self.inner = inner
+        self.retry = _NO_RETRY
+        self._lane = lane
+        self._quiet = False
+        self._stale = False
+        self._callbacks: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def send_command(self, *words: Any, **options: Any) -> None:
+        """Packs and sends one command; see `send_packed_command`."""
+        name = str(words[0]).split(" ", 1)[0].upper()
+        if name == "UNWATCH" and self._lane.deadline.passed:
+            # redis-py's way to say that a pipeline is left; breaking the connection says it too, and at once.
+            raise RedisConnectionError
+        quiet = name in _QUIET
+        self._send(quiet, lambda: self.inner.send_command(*words, **options))
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Sends what is packed, unless the deadline has passed, and notes that it was sent."""
+        self._send(False, lambda: self.inner.send_packed_command(command, check_health=check_health))
+
+    def read_response(self, *names: Any, **options: Any) -> Any:
+        """Reads one answer and notes what it says about the commands that were sent."""
+        try:
+            answer = self.inner.read_response(*names, **options)
+        except BaseException as error:
+            word = redis_word(error) if isinstance(error, RedisError) else None
+            rule = find_rule("redis", word)
+            self._stale = self._stale or (rule is not None and rule.kind is Kind.UNAVAILABLE)
+            self._lane.unanswered = self._lane.unanswered or (word is None and not self._quiet)
+            self._lane.dropped = self._lane.dropped or word is None
+            raise
+        if not self._quiet:
+            self._lane.applied += 1
+        return answer
+
+    def register_connect_callback(self, callback: Any) -> None:
+        """Has a subscription told when the connection is made again, for as long as the write has it."""
+        self._callbacks.append(callback)
+        self.inner.register_connect_callback(callback)
+
+    def restore(self) -> None:
+        """Makes the connection as it was, or drops it if the server behind it cannot serve writes."""
+        for callback in self._callbacks:
+            self.inner.deregister_connect_callback(callback)
+        if self._stale:
+            self.inner.disconnect()
+        else:
+            self._wait_at_most(self.inner.socket_timeout)
+
+    def _send(self, quiet: bool, send: Callable[[], None]) -> None:
+        lane = self._lane
+        left = lane.deadline.left()
+        if left <= 0:
+            raise LateError
+        self._quiet = quiet
+        self._limit(left)
+        try:
+            send()
+        except BaseException:
+            lane.dropped = True
+            raise
+        if not quiet:
+            lane.sent += 1
+            self._limit(left + lane.grace)
+
+    def _limit(self, seconds: float) -> None:
+        usual = self.inner.socket_timeout
+        if not math.isinf(seconds):
+            self._wait_at_most(seconds if usual is None else min(usual, seconds))
+
+    def _wait_at_most(self, seconds: float | None) -> None:
+        sock = getattr(self.inner, "_sock", None)  # it has no public name; fakeredis has one that never waits
+        if sock is not None and hasattr(sock, "settimeout"):
+            sock.settimeout(seconds)

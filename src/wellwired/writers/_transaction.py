@@ -1,0 +1,266 @@
+"""One explicit transaction of one write, from the way into the pool to the way back.
+
+The phases are set here, each before the step that it names, because no exception can tell afterwards how far a write
+had come. The deadline's fence stands directly before COMMIT: a write that is late is rolled back, and one whose COMMIT
+has been sent is never called late.
+
+``with engine.begin()`` cannot serve: it commits or, after an error, rolls back in one step that hides the phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Engine, RootTransaction
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from wellwired.clock import Deadline
+from wellwired.errors import ErrorCode, Outcome, Phase, Retry, WriteError
+from wellwired.operations import WriteRequest
+from wellwired.writers._bounds import AutocommitError, Bounds, Leash
+from wellwired.writers._connection import WriteConnection
+from wellwired.writers._failures import POOL_FULL, TOO_LATE, fill, write_error
+from wellwired.writers._gate import Gate
+from wellwired.writers._native import native_code, shown_code
+from wellwired.writers._rules import Rule
+from wellwired.writers.classification import Speed, Verdict, classify
+from wellwired.writers.protocol import handler_failed
+
+__all__ = ["Database", "Transaction"]
+
+_AUTOCOMMIT = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "autocommit")
+_ENDED = Verdict(ErrorCode.BACKEND, Outcome.UNKNOWN, Retry.NEVER, "handler", renew=True)
+_WENT_ON = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "handler")
+_POOL_BUSY = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.SAFE, "pool", Speed.SLOW)
+
+_AUTOCOMMIT_WORDS = "the engine is in AUTOCOMMIT, where no write can be undone; make it without that isolation level"
+_NO_TIME_WORDS = "the deadline passed before the work began, and nothing was applied; allow more time"
+_CUT_WORDS = "the deadline passed during the work, which was cut off and rolled back; allow more time"
+_ENDED_WORDS = "the handler ended the transaction itself, and what it committed stays; let the writer commit"
+
+
+class _StoppedError(Exception):
+    """The transaction stops here for a reason that no driver gave."""
+
+    def __init__(self, verdict: Verdict, message: str = "") -> None:
+        self.verdict = verdict
+        self.message = message
+        super().__init__(verdict.reason)
+
+
+class Database:
+    """What the transactions of one writer share.
+
+    Args:
+        engine: the application's engine.
+        gate: the entrance to its pool.
+        bounds: how its transactions are kept within their deadlines.
+        grace: seconds that a COMMIT or ROLLBACK may take, whatever the deadline.
+        rules: the application's own rules about error codes.
+    """
+
+    __slots__ = ("_own", "bounds", "engine", "gate", "grace", "rules")
+
+    def __init__(self, engine: Engine, gate: Gate, bounds: Bounds, grace: float, rules: Mapping[Any, Rule]) -> None:
+        self.engine = engine
+        self.gate = gate
+        self.bounds = bounds
+        self.grace = grace
+        self.rules = rules
+        self._own = engine
+
+    def connect(self) -> WriteConnection:
+        """Takes a connection from the pool; may wait for one to be made."""
+        if self._own.dialect is not self.engine.dialect or self._own is self.engine:
+            self._own = self._with_options()
+        return WriteConnection(self._own, self.rules)
+
+    def _with_options(self) -> Engine:
+        # A listener that begins SQLite's transactions for everyone finds this option and leaves ours alone.
+        sqlite = self.engine.dialect.name == "sqlite"
+        return self.engine.execution_options(sqlite_begin="") if sqlite else self.engine
+
+
+class Transaction:
+    """See the module; for one thread. After `open` has been called, `close` must be.
+
+    Args:
+        database: where.
+        request: the write, for the words of errors.
+        deadline: by when COMMIT must have been sent.
+    """
+
+    __slots__ = ("_admitted", "_connection", "_database", "_deadline", "_leash", "_request", "_root", "phase")
+
+    def __init__(self, database: Database, request: WriteRequest, deadline: Deadline) -> None:
+        self.phase = Phase.ADMIT
+        self._database = database
+        self._request = request
+        self._deadline = deadline
+        self._admitted = False
+        self._connection: WriteConnection | None = None
+        self._root: RootTransaction | None = None
+        self._leash: Leash | None = None
+
+    @property
+    def connection(self) -> WriteConnection:
+        """The open transaction's connection."""
+        assert self._connection is not None, "the transaction is not open"
+        return self._connection
+
+    def open(self) -> WriteConnection:
+        """Waits for a place, takes a connection and begins.
+
+        Returns:
+            The connection, for the handler.
+        """
+        database = self._database
+        self.phase = Phase.CHECKOUT
+        self._admitted = database.gate.enter(self._deadline)
+        if not self._admitted:
+            raise _StoppedError(POOL_FULL)
+        connection = self._connection = database.connect()
+        self.phase = Phase.BEGIN
+        self._root = connection.begin()
+        fairy, left = connection.connection, self._deadline.left()
+        if left <= 0:
+            raise _StoppedError(TOO_LATE, _NO_TIME_WORDS)
+        self._leash = database.bounds.begin(fairy.driver_connection, fairy.info, left)
+        self.phase = Phase.EXECUTE
+        return connection
+
+    def commit(self) -> None:
+        """Commits, if everything that the handler did would be committed and there is time left."""
+        root, leash = self._root, self._leash
+        assert root is not None and leash is not None, "the transaction is not open"
+        self._check(root, leash)
+        if self._deadline.passed or not leash.allow(self._database.grace):
+            raise _StoppedError(TOO_LATE)
+        self.phase = Phase.COMMIT
+        root.commit()
+        self.phase = Phase.DONE
+
+    def fail(self, error: BaseException) -> WriteError | None:
+        """Judges a failure, and rolls back or drops the connection.
+
+        Args:
+            error: what was raised between `open` and the end of `commit`.
+
+        Returns:
+            The error to raise, or None if it is to be raised as it is (it asks the thread or process to stop).
+        """
+        if not isinstance(error, Exception):
+            self._abandon(renew=self._leash is None or not self._leash.sturdy)
+            return None
+        failure, renew = self._judge(error)
+        self._abandon(renew=renew)
+        return failure
+
+    def undo(self) -> None:
+        """Rolls back what was done so far, without calling it a failure."""
+        self._abandon(renew=False)
+
+    def close(self) -> str:
+        """Gives everything back; never raises.
+
+        Returns:
+            What went wrong, in one line, or "".
+        """
+        trouble = ""
+        try:
+            if self._connection is not None:
+                self._let_go(self._connection)
+        except Exception as error:  # noqa: BLE001 - the write is what it is, whatever the pool says
+            trouble = f"the connection was not returned to its pool: {type(error).__name__}"
+        finally:
+            if self._admitted:
+                self._admitted = False
+                self._database.gate.leave()
+        return trouble
+
+    def _let_go(self, connection: WriteConnection) -> None:
+        if self._leash is not None:
+            with suppress(Exception):  # the connection may be gone
+                self._leash.end()
+            # The grace may have run out after COMMIT was answered, if this process was stopped for a while.
+            if self._leash.severed and not connection.invalidated:
+                connection.invalidate()
+        connection.release()
+
+    def _check(self, root: RootTransaction, leash: Leash) -> None:
+        connection = self.connection
+        if leash.fired:
+            raise _StoppedError(TOO_LATE, _CUT_WORDS)
+        if connection.ended_by is not None:
+            raise connection.ended_by
+        if not root.is_active or connection.get_transaction() is not root:
+            raise _StoppedError(_ENDED, _ENDED_WORDS)
+        broken = leash.broken()
+        if broken and connection.noted is not None:
+            raise connection.noted
+        if broken:
+            raise _StoppedError(_ENDED, _ENDED_WORDS) if broken == "ended" else _StoppedError(_WENT_ON)
+
+    def _judge(self, error: Exception) -> tuple[WriteError, bool]:
+        request, phase = self._request, self.phase
+        if isinstance(error, _StoppedError):
+            return write_error(error.verdict, request, phase, message=error.message), error.verdict.renew
+        if isinstance(error, AutocommitError):
+            return write_error(_AUTOCOMMIT, request, phase, message=_AUTOCOMMIT_WORDS), False
+        if isinstance(error, PoolTimeoutError) and phase is Phase.CHECKOUT:
+            verdict = POOL_FULL if self._deadline.passed else _POOL_BUSY
+            return write_error(verdict, request, phase, error), False
+        if phase is Phase.EXECUTE and self._leash is not None and self._leash.fired:
+            return write_error(TOO_LATE, request, phase, error, message=_CUT_WORDS), self._severed
+        return self._judge_native(error) if self._is_native(error) else self._judge_handler(error)
+
+    def _judge_handler(self, error: Exception) -> tuple[WriteError, bool]:
+        """A failure that the backend did not raise, though one that was swallowed may have caused it."""
+        ended_by = self.connection.ended_by
+        if isinstance(error, WriteError):
+            return fill(error, self._request, self.phase), False
+        return (handler_failed(error, self._request), False) if ended_by is None else self._judge_native(ended_by)
+
+    def _judge_native(self, error: BaseException) -> tuple[WriteError, bool]:
+        verdict, native = self._classify(error), native_code(error)
+        failure = write_error(verdict, self._request, self.phase, error, native=shown_code(error, native))
+        return failure, verdict.renew
+
+    def _is_native(self, error: Exception) -> bool:
+        """Whether the backend raised it: in the handler by its class, for there is no other mark; else in any case."""
+        drivers = (DBAPIError, self._database.engine.dialect.loaded_dbapi.Error)
+        return self.phase is not Phase.EXECUTE or isinstance(error, drivers)
+
+    def _classify(self, error: BaseException) -> Verdict:
+        database = self._database
+        connection = self._connection
+        lost = self._severed or getattr(error, "connection_invalidated", False)
+        lost = lost or (connection is not None and connection.invalidated)
+        name, late = database.engine.dialect.name, self._deadline.passed
+        return classify(name, native_code(error), self.phase, lost=lost, late=late, rules=database.rules)
+
+    @property
+    def _severed(self) -> bool:
+        return self._leash is not None and self._leash.severed
+
+    def _abandon(self, *, renew: bool) -> None:
+        connection, leash = self._connection, self._leash
+        if connection is None or connection.closed or connection.invalidated:
+            return
+        if leash is None and not renew:
+            return  # nothing was begun: the pool's own reset is enough
+        if renew or leash is None or not leash.allow(self._database.grace) or not self._rolled_back(connection):
+            connection.invalidate()
+
+    def _rolled_back(self, connection: WriteConnection) -> bool:
+        """Rolls back at the driver, which works whatever SQLAlchemy thinks of the transaction."""
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        try:
+            driver.rollback()
+        except Exception:  # noqa: BLE001 - whatever it is, the roll-back is not confirmed
+            return False
+        return not self._severed

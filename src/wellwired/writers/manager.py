@@ -1,0 +1,253 @@
+"""One way to write to any backend: check the request, find who does it, and lead it through the middleware.
+
+The way of a write, from outside in::
+
+    write() -> checks -> writer by target -> handler by type -> payload model
+      -> deadline for the whole write
+      -> observers: the metrics, then the log, one event for the final verdict
+      -> middleware of `use(...)`                      once for a write
+      -> retries, by policy and budget
+      -> time limit of an attempt, if there is one
+      -> middleware of `use(..., each_attempt=True)`   once for an attempt
+      -> writer.write(request, handler=..., deadline=...), unless the deadline has passed
+
+Middleware stands outside the retries unless it asks to stand inside, so that nobody's code comes between two attempts
+or next to a COMMIT by accident. The chain is built when something is registered, not at each write, and a write takes
+no lock. What is refused before it reaches the chain is told to the same observers.
+"""
+
+from __future__ import annotations
+
+import math
+import random as _random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wellwired.clock import SYSTEM, Clock, Deadline
+from wellwired.errors import BackendError, WriteError
+from wellwired.handlers.payload import validate_payload
+from wellwired.middleware.budget import RetryBudget
+from wellwired.middleware.chain import WriteMiddleware, WriteNext, chain
+from wellwired.middleware.events import Observer, failed
+from wellwired.middleware.limit import time_limit
+from wellwired.middleware.logging import Logger, WriteLog
+from wellwired.middleware.metrics import Metrics, NoMetrics
+from wellwired.middleware.observe import notify, observed
+from wellwired.middleware.policy import RetryPolicy
+from wellwired.middleware.retry import retrying
+from wellwired.middleware.seal import sealed
+from wellwired.operations import WriteOperation, WriteRequest, WriteResult
+from wellwired.writers._endpoint import endpoint, unsupported
+from wellwired.writers._forks import renew_in_child
+from wellwired.writers.admission import check_request, named, no_writer, repeatable
+from wellwired.writers.directory import Directory
+from wellwired.writers.protocol import Writer
+
+__all__ = ["WriteManager"]
+
+
+class WriteManager:
+    """Leads writes to their writers; safe to share by threads, and in a forked child.
+
+    Args:
+        writers: registered in this order; see `register`.
+        middleware: as for `use`: the last one runs first.
+        timeout: seconds for a write whose request names none, retries included.
+        attempt_timeout: seconds that one attempt may take at most; None for no limit but the write's.
+        retry: when to retry; the default `RetryPolicy` if None.
+        budget: what pays for retries; a `RetryBudget` of its own if None.
+        clock: what time it is.
+        random: gives numbers from 0 to 1 for the jitter of waits.
+        metrics: told of every write; None for none.
+        logger: takes one line for every write; structlog's logger ``wellwired`` if None, nothing with `SILENT`.
+
+    Raises:
+        ValueError: a timeout is not a positive, finite number.
+        RegistrationError: see `register` and `use`.
+    """
+
+    def __init__(
+        self,
+        writers: Iterable[Writer] = (),
+        *,
+        middleware: Iterable[WriteMiddleware] = (),
+        timeout: float = 5.0,
+        attempt_timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
+        clock: Clock = SYSTEM,
+        random: Callable[[], float] = _random.random,
+        metrics: Metrics | None = None,
+        logger: Logger | None = None,
+    ) -> None:
+        if not (math.isfinite(timeout) and timeout > 0):
+            raise ValueError("timeout must be a positive, finite number of seconds")
+        self._timeout, self._clock, self._closed = timeout, clock, False
+        log = WriteLog(logger)
+        self._observers = _observers(metrics, log)
+        budget = budget or RetryBudget()
+        retries = retrying(retry, clock=clock, random=random, budget=budget, on_retry=log.retried)
+        self._middle = (retries,) if attempt_timeout is None else (time_limit(attempt_timeout), retries)
+        self._directory = Directory()
+        self._around: tuple[WriteMiddleware, ...] = ()
+        self._each: tuple[WriteMiddleware, ...] = ()
+        self._registering = threading.Lock()
+        renew_in_child(self)
+        for writer in writers:
+            self.register(writer)
+        self.use(*middleware)
+
+    def register(self, writer: Writer) -> None:
+        """Adds a writer; it serves every write that starts after this returns.
+
+        It stays its maker's: `close` does not close it.
+
+        Args:
+            writer: what to add. To add the same object again changes nothing.
+
+        Raises:
+            RegistrationError: it is no writer, or a target of its own has a writer already.
+        """
+        self._directory.register(writer)
+
+    def use(self, *middleware: WriteMiddleware, each_attempt: bool = False) -> None:
+        """Puts middleware around every write that starts after this returns; **what was added later runs first**.
+
+        A middleware cannot undo a commit: what it raises after the write took effect becomes a warning in the result.
+
+        Args:
+            middleware: each is given the next call and returns the call around it; called once for each chain.
+            each_attempt: inside the retries, once for an attempt, and not outside, once for a write.
+
+        Raises:
+            RegistrationError: one is no middleware or gave no call; then none of them is added.
+        """
+        with self._registering:
+            around, each = self._around, self._each
+            if each_attempt:
+                each += middleware
+            else:
+                around += middleware
+            self._call = self._chained(around, each)
+            self._around, self._each = around, each
+
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        """The writers, in the order of registration."""
+        return self._directory.writers()
+
+    def write(self, request: WriteRequest) -> WriteResult[Any]:
+        """Does one write.
+
+        Args:
+            request: what to write where.
+
+        Returns:
+            What took effect.
+
+        Raises:
+            InvalidRequestError: the request or its payload is wrong; nothing was sent.
+            WriterNotFoundError: no writer supports the target.
+            TypeNotSupportedError: its writer has no handler for the type.
+            WriteTimeoutError: the deadline passed before COMMIT was sent; nothing is applied.
+            RetryExhaustedError: every attempt failed; `outcome` is the worst of theirs.
+            BackendError: the backend, the handler or a middleware failed; `outcome` says what became of the data.
+        """
+        began = self._clock.monotonic()
+        try:
+            operation = self._admitted(request, began)
+        except WriteError as error:
+            self._refuse(request, error, began)
+            raise
+        except Exception as error:
+            raise self._refuse(request, _unusable(error), began) from error
+        return self._call(operation)
+
+    def write_many(self, requests: Iterable[WriteRequest]) -> list[WriteResult[Any] | WriteError]:
+        """Does many writes, each for itself and in order, and never raises for one of them.
+
+        Args:
+            requests: what to write; each has its own timeout, which begins with it.
+
+        Returns:
+            For each request, at its position, its result or its error.
+        """
+        answers: list[WriteResult[Any] | WriteError] = []
+        for request in requests:
+            try:
+                answers.append(self.write(request))
+            except WriteError as error:
+                # An answer that is kept must not keep the frames of its write alive.
+                answers.append(error.with_traceback(None))
+        return answers
+
+    def close(self) -> None:
+        """Refuses every write that starts after this; those on their way end as they would have. Idempotent."""
+        self._closed = True
+
+    def renew(self) -> None:
+        """Opens the lock in a forked child, where the thread that held it does not exist."""
+        self._registering = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"WriteManager({', '.join(writer.name for writer in self.writers)})"
+
+    def _admitted(self, request: WriteRequest, began: float) -> WriteOperation:
+        check_request(request)
+        if self._closed:
+            raise BackendError("the write manager is closed", reason="closed")
+        writer = self._directory.find(request.target)
+        if writer is None:
+            raise no_writer(request, self._directory.targets())
+        handler = writer.find_handler(request.type)
+        if handler is None:
+            raise unsupported(request, writer)
+        request = validate_payload(handler, request)
+        timeout = self._timeout if request.timeout is None else request.timeout
+        again = repeatable(request, handler, writer)
+        return WriteOperation(request, writer.name, Deadline(began + timeout, self._clock), again, 1, began)
+
+    def _refuse(self, request: WriteRequest, refusal: WriteError, began: float) -> WriteError:
+        target, kind, meta = _names(request)
+        refusal.target = refusal.target or target
+        refusal.type = refusal.type or kind
+        # Where a writer was found, the directory remembers it; one that cannot even say is not asked twice.
+        writer = self._directory.remembered(target)
+        event = failed(
+            refusal,
+            writer="" if writer is None else writer.name,
+            target=target,
+            type=kind,
+            duration=self._clock.monotonic() - began,
+            meta=meta,
+        )
+        for failure in notify(self._observers, event):
+            refusal.add_note(failure)
+        return refusal
+
+    def _chained(self, around: tuple[WriteMiddleware, ...], each: tuple[WriteMiddleware, ...]) -> WriteNext:
+        layers: tuple[WriteMiddleware, ...] = (sealed(each),) if each else ()
+        layers += self._middle
+        layers += (sealed(around),) if around else ()
+        return chain(endpoint(self._directory), (*layers, observed(*self._observers)))
+
+
+def _observers(metrics: Metrics | None, log: WriteLog) -> tuple[Observer, ...]:
+    # The log is told last: a line that can be read is about a write that has been counted.
+    return (log,) if metrics is None or isinstance(metrics, NoMetrics) else (metrics.record, log)
+
+
+def _names(request: Any) -> tuple[str, str, Mapping[str, Any]]:
+    """What may be told of a request that was refused, in which anything may be anything."""
+    if not isinstance(request, WriteRequest):
+        return "", "", {}
+    target = request.target if named(request.target) else ""
+    kind = request.type if named(request.type) else ""
+    meta: Any = request.meta
+    return target, kind, meta if isinstance(meta, Mapping) else {}
+
+
+def _unusable(error: Exception) -> BackendError:
+    what = f"it raised {type(error).__name__} before anything was sent"
+    return BackendError(f"the writer or the handler cannot be used: {what}", reason="wiring")

@@ -1,0 +1,223 @@
+"""The writer for databases that SQLAlchemy speaks to: one explicit transaction per write.
+
+Each attempt is one transaction: a place in the pool, BEGIN, the handler with the connection, the deadline's fence,
+COMMIT. What is reported follows from how far it came (see `_transaction`) and from the database's own error code (see
+`classification`):
+
+- a TIMEOUT was never committed and never will be; the time that a call takes is bounded by its deadline and, once
+  COMMIT has been sent, by `commit_grace` after it;
+- a COMMIT whose answer is lost is a BACKEND error with the outcome UNKNOWN; a late answer is a success;
+- with an idempotency key the write takes effect once (see `idempotency`).
+
+That holds for transactional tables. MySQL and MariaDB commit DDL by themselves and cannot roll back MyISAM or Aria
+tables; handlers for such must expect it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from wellwired.clock import SYSTEM, Clock, Deadline
+from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry
+from wellwired.handlers.protocol import Handler
+from wellwired.handlers.registry import Registry
+from wellwired.operations import WriteRequest, WriteResult
+from wellwired.writers._bounds import bounds_for
+from wellwired.writers._connection import WriteConnection, listen
+from wellwired.writers._native import native_code, shown_code
+from wellwired.writers._pool import gate_for
+from wellwired.writers._rules import Native, Rule
+from wellwired.writers._transaction import Database, Transaction
+from wellwired.writers.classification import find_rule
+from wellwired.writers.idempotency import Kept, Key, claim, look, store
+
+__all__ = ["SQLWriter"]
+
+_BACKEND = "sql"
+_DAYS_3 = 3 * 86_400.0
+_NO_TABLE: frozenset[Native] = frozenset({1146, "42P01", 1})
+_LOOKS = 3
+
+
+class _KeyTakenError(Exception):
+    """The idempotency key was there already."""
+
+
+class SQLWriter:
+    """Writes to one database; safe to use from many threads and after a fork.
+
+    The engine stays the application's: nothing of it is changed, except that errors on this writer's own connections
+    are listened for. An engine in AUTOCOMMIT is refused at the first write.
+
+    Args:
+        name: the dotted name of its target, such as ``sql.main``.
+        engine: the database; its pool's size is how many writes run at once (on SQLite, one).
+        handlers: those for the backend ``sql`` and for any; others are left alone. None for an empty registry.
+        targets: further targets that it writes for.
+        clock: tells when idempotency keys expire.
+        commit_grace: seconds that COMMIT or ROLLBACK may take after the deadline.
+        key_ttl: seconds for which an idempotency key is remembered at least.
+        rules: what error codes mean that the tables of `classification` do not know, or know otherwise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        *,
+        handlers: Registry | None = None,
+        targets: Iterable[str] = (),
+        clock: Clock = SYSTEM,
+        commit_grace: float = 2.0,
+        key_ttl: float = _DAYS_3,
+        rules: Mapping[Any, Rule] | None = None,
+    ) -> None:
+        self.name = name
+        self.targets = (name, *(target for target in targets if target != name))
+        self._handlers = Registry() if handlers is None else handlers
+        self._clock = clock
+        self._key_ttl = key_ttl
+        self._served = frozenset(self.targets)
+        self._database = Database(engine, gate_for(engine), bounds_for(engine, name), commit_grace, dict(rules or {}))
+        listen(engine)
+
+    def supports(self, target: str) -> bool:
+        """Whether it writes for this target."""
+        return target in self._served
+
+    def find_handler(self, type: str) -> Handler | None:
+        """The handler of a type, or None."""
+        return self._handlers.find(type, _BACKEND)
+
+    def register_handler(self, handler: Handler) -> None:
+        """Adds a handler; raises `RegistrationError` if its type has one already."""
+        self._handlers.register(handler)
+
+    def types(self) -> tuple[str, ...]:
+        """Every type that it has a handler for, sorted."""
+        return self._handlers.types(_BACKEND)
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a key that was seen is answered with the stored result: yes, once the table has been created."""
+        return True
+
+    def write(self, request: WriteRequest, *, handler: Handler, deadline: Deadline) -> WriteResult[Any]:
+        """Makes one attempt in a transaction of its own.
+
+        Args:
+            request: a valid request.
+            handler: called with the request and an SQLAlchemy `Connection`; it must not commit or roll back.
+            deadline: by when COMMIT must have been sent.
+
+        Returns:
+            What the handler returned, committed; or the stored result of an earlier write with the same key.
+
+        Raises:
+            WriteTimeoutError: nothing is applied.
+            InvalidRequestError: the idempotency key was used with another payload.
+            BackendError: the database or the handler failed; see its `outcome` and `retry`.
+        """
+        if request.idempotency_key is None:
+            return self._attempt(request, handler, deadline, None)
+        key = Key.of(request, now=self._clock.wall(), ttl=self._key_ttl)
+        for _ in range(_LOOKS):
+            try:
+                return self._attempt(request, handler, deadline, key)
+            except _KeyTakenError:
+                kept = self._replay(request, deadline, key)
+                if kept is not None:
+                    return WriteResult(message="done before", data=kept.data, replayed=True)
+        raise BackendError(
+            "other writes with this idempotency key came and went; send it again",
+            retry=Retry.SAFE,
+            phase=Phase.EXECUTE,
+            target=request.target,
+            type=request.type,
+            reason="lock",
+        )
+
+    def __repr__(self) -> str:
+        return f"SQLWriter({self.name!r}, {self._database.engine.dialect.name})"
+
+    def _attempt(
+        self, request: WriteRequest, handler: Handler, deadline: Deadline, key: Key | None
+    ) -> WriteResult[Any]:
+        transaction = Transaction(self._database, request, deadline)
+        trouble = ""
+        try:
+            connection = transaction.open()
+            if key is not None:
+                self._claim(connection, key, request)
+            data = handler.handle(request, connection)
+            if key is not None:
+                store(connection, key, data)
+            transaction.commit()
+        except _KeyTakenError:
+            transaction.undo()
+            raise
+        except BaseException as error:
+            failure = transaction.fail(error)
+            if failure is None or failure is error:
+                raise
+            raise failure  # noqa: B904 - its cause is set: the driver's own exception
+        finally:
+            trouble = transaction.close()
+        return WriteResult(message="committed", data=data, warnings=(trouble,) if trouble else ())
+
+    def _claim(self, connection: WriteConnection, key: Key, request: WriteRequest) -> None:
+        try:
+            claim(connection, key)
+        except DBAPIError as error:
+            native = native_code(error)
+            rule = find_rule(connection.dialect.name, native, self._database.rules)
+            if rule is not None and rule.reason == "duplicate":
+                raise _KeyTakenError from error
+            if native in _NO_TABLE:
+                raise BackendError(
+                    "the table of idempotency keys is missing; create it once with "
+                    "wellwired.writers.idempotency.create_tables(engine)",
+                    phase=Phase.EXECUTE,
+                    target=request.target,
+                    type=request.type,
+                    backend_code=shown_code(error, native),
+                    reason="no_key_table",
+                ) from error
+            raise
+
+    def _replay(self, request: WriteRequest, deadline: Deadline, key: Key) -> Kept | None:
+        """What the write that had the key first has left, or None if the key is free again."""
+        transaction = Transaction(self._database, request, deadline)
+        try:
+            kept = look(transaction.open(), key)
+            if kept is None:
+                transaction.commit()
+            else:
+                transaction.undo()
+            return kept
+        except InvalidRequestError:
+            transaction.undo()
+            raise
+        except BaseException as error:
+            if transaction.fail(error) is None:
+                raise
+            raise _unread(request, transaction.phase) from error
+        finally:
+            transaction.close()
+
+
+def _unread(request: WriteRequest, phase: Phase) -> BackendError:
+    # Not "not applied", and so not a TIMEOUT either: a row with the key has been seen.
+    return BackendError(
+        "a write with this idempotency key was done before, and its stored result could not be read; send it again",
+        outcome=Outcome.UNKNOWN,
+        retry=Retry.IF_IDEMPOTENT,
+        phase=phase,
+        target=request.target,
+        type=request.type,
+        reason="replay",
+    )
