@@ -84,6 +84,7 @@ def test_the_check_can_fail() -> None:
     with engine.connect() as connection:
         mine = id(connection.connection.driver_connection)
     assert in_child(lambda: id(engine.connect().connection.driver_connection)) == mine
+    engine.dispose()
 
 
 @SERVERS

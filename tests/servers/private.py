@@ -53,6 +53,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def state(pid: int) -> str:
+    """The letter that the system gives a process: T stopped, Z ended and waiting for its parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
 class PrivateServer:
     """One running server in a temporary directory; not for use by several threads at once.
 
@@ -122,13 +130,21 @@ class PrivateServer:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freezes it with SIGSTOP: it holds its connections, accepts new ones (the kernel does) and answers none."""
+        """Freezes it with SIGSTOP, and returns once it is frozen: it holds its connections, and answers none.
+
+        The kernel still accepts new ones for it.
+        """
         # The main process first: once it is stopped it has no more children that we would miss.
         os.kill(self.pid, signal.SIGSTOP)
         self._paused = descendants(self.pid)
         for pid in self._paused:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
+        # A signal is delivered when its process next runs: until then it may still answer.
+        until = monotonic() + _START_SECONDS
+        while any(state(pid) not in {"T", "Z", "gone"} for pid in (self.pid, *self._paused)):
+            if monotonic() > until:
+                raise ServerFailed(f"the private {self.recipe.kind} would not freeze")
 
     def resume(self) -> None:
         """Lets it go on where `pause` froze it."""

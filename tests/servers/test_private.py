@@ -17,18 +17,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.servers import KINDS, PrivateServer
-from tests.servers.private import descendants, free_port
+from tests.servers.private import descendants, free_port, state
 from tests.servers.recipes import Recipe
 
 ROOT = Path(__file__).parents[2]
-
-
-def state(pid: int) -> str:
-    """The letter that the system gives a process: T stopped, Z ended and waiting for its parent to notice."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return "gone"
 
 
 @pytest.fixture(params=["private_postgresql", "private_mariadb"])
