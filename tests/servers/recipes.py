@@ -155,7 +155,7 @@ class MariaDB:
 
     @staticmethod
     def _tmpdir(data: Path) -> str:
-        """A folder of its own: each MariaDB that starts removes the temporary tables of all others from a shared one."""
+        """A folder of its own: a MariaDB that starts removes the temporary tables of all others from a shared one."""
         folder = data.parent / "tmp"
         folder.mkdir(exist_ok=True)
         return str(folder)

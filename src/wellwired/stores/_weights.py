@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["ENTRY_BYTES", "weigh"]
 
 ENTRY_BYTES = 210
-"""Node, cell, queue slot and dictionary slot of one entry: 165 to 210 on CPython 3.11 and 3.13, as full as the tables are."""
+"""Node, cell, queue slot and dictionary slot of one entry: 165 to 210 on CPython, as full as the tables are."""
 
 _ENDS = (str, bytes, bytearray, int, float, complex, bool, type(None), type)
 
