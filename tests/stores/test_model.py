@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import fakeredis
@@ -65,17 +66,32 @@ class Model:
             assert (writes, fills) != (self.writes[key], self.fills[key]), f"a good token of {key!r} was refused"
 
 
-def sql_store() -> SQLStore:
+@contextmanager
+def memory_store() -> Iterator[MemoryStore]:
+    """A memory store."""
+    yield MemoryStore()
+
+
+@contextmanager
+def redis_store() -> Iterator[RedisStore]:
+    """A Redis store on a server of its own."""
+    with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as client:
+        yield RedisStore(client, namespace="users")
+
+
+@contextmanager
+def sql_store() -> Iterator[SQLStore]:
     """An SQL store in memory."""
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
     store = SQLStore(engine, namespace="users")
     store.create_table()
-    return store
+    yield store
+    engine.dispose()
 
 
-STORES: dict[str, Callable[[], Any]] = {
-    "memory": MemoryStore,
-    "redis": lambda: RedisStore(fakeredis.FakeRedis(server=fakeredis.FakeServer()), namespace="users"),
+STORES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "memory": memory_store,
+    "redis": redis_store,
     "sql": sql_store,
 }
 
@@ -141,11 +157,17 @@ def perform(store: Any, model: Model, verb: str, *facts: Any) -> None:  # noqa: 
 @given(operations=st.lists(OPERATIONS, min_size=8, max_size=30))
 def test_a_store_agrees_with_the_model(kind: str, operations: list[tuple[Any, ...]]) -> None:
     """After each operation the store holds exactly what the model does, and its tokens are good exactly as there."""
-    store, model = STORES[kind](), Model()
-    for operation in operations:
-        perform(store, model, *operation)
-        found = {key: entry.value for key, entry in store.get_many(KEYS).items()}
-        assert found == model.values
-        assert {key: type(value) for key, value in found.items()} == {key: type(v) for key, v in model.values.items()}
-        assert sorted(store.keys()) == sorted(model.values)
-        assert [store.has(key) for key in KEYS] == [key in model.values for key in KEYS]
+    with STORES[kind]() as store:
+        model = Model()
+        for operation in operations:
+            perform(store, model, *operation)
+            agree(store, model)
+
+
+def agree(store: Any, model: Model) -> None:
+    """Compares what both hold."""
+    found = {key: entry.value for key, entry in store.get_many(KEYS).items()}
+    assert found == model.values
+    assert {key: type(value) for key, value in found.items()} == {key: type(v) for key, v in model.values.items()}
+    assert sorted(store.keys()) == sorted(model.values)
+    assert [store.has(key) for key in KEYS] == [key in model.values for key in KEYS]
