@@ -30,6 +30,9 @@ class Handler(Protocol):
     - ``idempotent: bool = False`` - doing it twice leaves what doing it once leaves, so a write whose outcome is
       unknown may be sent again.
     - ``uses_client: bool = False`` - Redis only: it wants the client and not a MULTI pipeline.
+    - ``handle_many(requests, connection) -> Sequence`` - does many requests of its type at once, with one statement
+      for example, and returns the data of each by position. What it raises undoes all of them; the writer then finds
+      out by halves which request was to blame, and calls `handle` for one that is alone.
     """
 
     @property

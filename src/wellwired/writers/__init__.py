@@ -2,6 +2,15 @@
 
 from wellwired.writers.manager import WriteManager
 from wellwired.writers.memory import MemoryView, MemoryWriter
-from wellwired.writers.protocol import KeepsKeys, Listed, Writer, handler_failed
+from wellwired.writers.protocol import KeepsKeys, Listed, Writer, WritesMany, handler_failed
 
-__all__ = ["KeepsKeys", "Listed", "MemoryView", "MemoryWriter", "WriteManager", "Writer", "handler_failed"]
+__all__ = [
+    "KeepsKeys",
+    "Listed",
+    "MemoryView",
+    "MemoryWriter",
+    "WriteManager",
+    "Writer",
+    "WritesMany",
+    "handler_failed",
+]

@@ -7,14 +7,15 @@ separate protocols, found by `isinstance`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from wellwired.clock import Deadline
-from wellwired.errors import BackendError, Outcome, Phase, Retry
+from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
 
-__all__ = ["KeepsKeys", "Listed", "Writer", "handler_failed"]
+__all__ = ["KeepsKeys", "Listed", "Writer", "WritesMany", "handler_failed"]
 
 
 @runtime_checkable
@@ -78,6 +79,35 @@ class KeepsKeys(Protocol):
     @property
     def keeps_keys(self) -> bool:
         """Whether a key that was seen is answered with the stored result."""
+        ...
+
+
+@runtime_checkable
+class WritesMany(Protocol):
+    """The ability to do many writes of one type with few round trips, and to answer for each of them.
+
+    It uses the handler's `handle_many` where there is one, and calls `handle` one by one otherwise.
+    """
+
+    def write_batch(
+        self, requests: Sequence[WriteRequest], *, handler: Handler, deadline: Deadline, atomic: bool
+    ) -> list[WriteResult[Any] | WriteError]:
+        """Makes one attempt at all of them, in one transaction if the backend has such. Never tries twice.
+
+        What is wrong with one request is its own error, and the others take effect without it. What ends the whole
+        attempt (a deadlock, a lost connection, the deadline, a COMMIT without an answer) is the error of each request
+        that it left undecided. Errors are objects of their own for each request.
+
+        Args:
+            requests: valid ones for one target, with converted payloads; no two have the same idempotency key.
+            handler: the handler to call for all of them.
+            deadline: by when COMMIT must have been sent, or nothing is applied.
+            atomic: whether all take effect or none. Then what failed carries its error, and the others one with the
+                reason ``"atomic"``. A backend that cannot promise it refuses all with an `InvalidRequestError`.
+
+        Returns:
+            For each request, at its position, its result or its error. It raises nothing for a request.
+        """
         ...
 
 
