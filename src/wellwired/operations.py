@@ -6,7 +6,7 @@ payloads and values, so that a log line or a traceback cannot leak them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -31,6 +31,8 @@ class WriteRequest:
         meta: what is about the request and not written, such as a trace id; bound to its log event.
         timeout: seconds for the whole write, retries included; None takes the manager's.
         idempotency_key: with it the write takes effect once, however often it is sent.
+        changes: keys of layered stores that the write changes, by the store's dotted name, such as
+            ``{"stores.users": ["user:1"]}``; after the commit their copies are evicted.
     """
 
     target: str
@@ -39,6 +41,7 @@ class WriteRequest:
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeout: float | None = None
     idempotency_key: str | None = field(default=None, repr=False)
+    changes: Mapping[str, Iterable[str]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class StoreVerb(StrEnum):
     GET_MANY = "get_many"
     SET_MANY = "set_many"
     DELETE_MANY = "delete_many"
+    EVICT = "evict"
 
 
 @dataclass(frozen=True, slots=True)

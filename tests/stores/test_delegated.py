@@ -23,7 +23,7 @@ from wellwired.errors import (
     StoreClosedError,
 )
 from wellwired.operations import StoreOperation, StoreVerb
-from wellwired.stores import DelegatedStore, Failed, Hit, Layer, MemoryStore, Miss
+from wellwired.stores import DelegatedStore, Failed, Hit, Layer, LayerState, MemoryStore, Miss
 from wellwired.testing.clock import VirtualClock
 
 Next = Callable[[StoreOperation], Any]
@@ -644,9 +644,10 @@ def test_middleware_sees_every_operation() -> None:
     store.delete_many(["a"])
     list(store.keys())
     store.clear()
+    store.evict(["a"])
     assert [verb for _, verb in seen] == [
         "set", "get", "lookup", "get_or_load", "get_set", "has", "get_many", "set_many", "delete", "delete_many",
-        "keys", "clear",
+        "keys", "clear", "evict",
     ]  # fmt: skip
     assert {verb for _, verb in seen} == set(StoreVerb)
 
@@ -750,3 +751,41 @@ def test_every_layer_is_closed_though_one_fails() -> None:
     with pytest.raises(ExceptionGroup, match="could not be closed"):
         store.close()
     assert two.closed == 1
+
+
+def test_evicting_touches_copies_only() -> None:
+    """An eviction removes every copy of the keys and no others, and leaves the primaries as they are."""
+    memory, middle, primary = MemoryStore(), FakeStore(), FakeStore()
+    store = DelegatedStore[Any]([memory, middle, primary])
+    store.set_many({"a": 1, "b": 2, "c": 3})
+    primary.calls.clear()
+    receipt = store.evict(iter(["a", "b", "a"]))
+    assert [outcome.state for outcome in receipt.layers] == [LayerState.DONE, LayerState.DONE, LayerState.SKIPPED]
+    assert (receipt.verb, receipt.removed, receipt.complete, bool(receipt)) == ("evict", 2, True, True)
+    assert sorted(memory.keys()) == list(middle.data) == ["c"] and primary.calls == []
+    assert store.get("a") == 1
+    store.close()
+
+
+def test_an_eviction_that_fails_is_told_and_kept_in_mind() -> None:
+    """A copy that could not be reached is in the receipt, and is not read under those keys until it has been."""
+    middle, primary = FakeStore(), FakeStore()
+    store = DelegatedStore[Any]([middle, primary])
+    store.set("a", "old")
+    primary.data["a"] = ("new", None)
+    middle.fail.add("delete")
+    receipt = store.evict(["a"])
+    assert not receipt.complete and receipt.layers[0].error == "BrokenError"
+    assert store.get("a") == "new"
+    middle.fail.clear()
+    assert store.get("a") == "new"
+    store.close()
+
+
+def test_an_eviction_of_no_key_at_all() -> None:
+    """Nothing to evict is nothing to do."""
+    store = DelegatedStore[Any]([MemoryStore(), FakeStore()])
+    assert store.evict([]).removed == 0
+    with pytest.raises(KeyFormatError):
+        store.evict([1])  # type: ignore[list-item]
+    store.close()

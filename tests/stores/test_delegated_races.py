@@ -30,6 +30,7 @@ WRITES: dict[str, Write] = {
     "delete": lambda store: store.delete("a"),
     "delete_many": lambda store: store.delete_many(["a", "b"]),
     "clear": lambda store: store.clear(),
+    "set by another way, and evict": lambda store: (store.layers[-1].store.set("a", "new"), store.evict(["a"])),
 }
 UPPERS: dict[str, Callable[[], Any]] = {
     "memory": MemoryStore,

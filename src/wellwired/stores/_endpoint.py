@@ -64,6 +64,7 @@ class Endpoint:
             StoreVerb.GET_MANY: self._get_many,
             StoreVerb.SET_MANY: self._set_many,
             StoreVerb.DELETE_MANY: self._delete,
+            StoreVerb.EVICT: lambda operation: self.writes.evict(_each_once(operation.keys)),
         }
 
     def __call__(self, operation: StoreOperation) -> Any:

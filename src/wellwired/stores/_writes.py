@@ -85,6 +85,13 @@ class Writes:
             copies = self._drop_copies(report, keys, LayerState.DONE)
         return report.receipt(max(removed) if report.reached_primary else copies)
 
+    def evict(self, keys: Sequence[str]) -> Receipt:
+        """Removes the keys from every copy, and from no primary; a copy that fails is in the receipt."""
+        report = Report(self._stack, StoreVerb.EVICT)
+        with self._stack.fence.writing(keys):
+            copies = self._drop_copies(report, keys, LayerState.DONE)
+        return report.receipt(copies)
+
     def clear(self) -> Receipt:
         """Clears every layer; the copies only, where the primaries are read-only.
 

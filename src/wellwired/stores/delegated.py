@@ -202,6 +202,23 @@ class DelegatedStore(Generic[V]):
         receipt: Receipt = self._do(StoreVerb.DELETE, (key,))
         return receipt
 
+    def evict(self, keys: Iterable[str]) -> Receipt:
+        """Removes the copies of keys that the truth has changed under; no primary layer is touched.
+
+        For who writes to a primary by another way than this store: call it when that write has been committed. No fill
+        that began before brings an old value back, and no load that began before answers who asks afterwards.
+
+        Args:
+            keys: the keys.
+
+        Returns:
+            What became of it in each layer, the primaries skipped; `removed` says how many keys a copy had. It never
+            fails for what a layer does: a key that could not be removed is read from that layer no more until it has
+            been, and `complete` is false.
+        """
+        receipt: Receipt = self._do(StoreVerb.EVICT, tuple(keys))
+        return receipt
+
     def has(self, key: str) -> bool:
         """Says whether there is something under the key, None included; fills no layer.
 
