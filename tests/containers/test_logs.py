@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from wellwired.containers.logs import configure_logging
+from wellwired.operations import WriteResult
 from wellwired.settings import LogSettings
 
 
@@ -115,3 +116,36 @@ def test_a_value_that_json_does_not_know_is_named_by_its_type() -> None:
     structlog.get_logger().info("odd", thing=Secretive())
     assert "hunter2" not in stream.getvalue()
     assert "Secretive" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"target": "sql.main", "attempts": 2, "duration": 0.25, "replayed": True, "backend_code": None},
+        {"name": "Zoë \N{SNOWMAN}"},
+        {"half": "\udc80"},
+        {"deep": {"a": [1, {"b": None}]}},
+        {"huge": 10**40},
+        {"data": b"hunter2", "when": WriteResult(data="hunter2")},
+    ],
+)
+def test_a_line_says_the_same_whichever_way_it_was_written(fields: dict[str, Any]) -> None:
+    """Plain lines take a short way; it is ASCII like the other, and reads back as the same."""
+    _, _, stream = _opened(LogSettings())
+    structlog.get_logger().info("event", **fields)
+    text = stream.getvalue()
+    known = {key: value for key, value in json.loads(text).items() if key in fields}
+    assert known == json.loads(json.dumps(fields, default=lambda value: f"<{type(value).__qualname__}>"))
+    assert text.isascii() and "hunter2" not in text
+
+
+def test_the_time_of_a_line_is_the_time_of_day_in_utc() -> None:
+    """Two lines of different seconds have different times, each between the moments before and after it."""
+    _, _, stream = _opened(LogSettings())
+    moments = []
+    with pytest.MonkeyPatch.context() as patched:
+        for now in (1_700_000_000_999_999_000, 1_700_000_001_000_000_000, 1_700_000_001_000_001_000):
+            patched.setattr("time.time_ns", lambda now=now: now)
+            structlog.get_logger().info("event")
+            moments.append(json.loads(stream.getvalue().splitlines()[-1])["timestamp"])
+    assert moments == ["2023-11-14T22:13:20.999999Z", "2023-11-14T22:13:21.000000Z", "2023-11-14T22:13:21.000001Z"]

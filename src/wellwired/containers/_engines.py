@@ -47,6 +47,8 @@ class _Made:
 
 _made: WeakKeyDictionary[Engine, _Made] = WeakKeyDictionary()
 
+# As long as Python's own driver waits. More than a write may take would be lowered and raised again at every write.
+_USUAL_PATIENCE = 5.0
 _SSLMODES = {"full": "verify-full", "ca": "verify-ca", "none": "require"}
 
 
@@ -166,7 +168,8 @@ def _sqlite_options(url: URL, settings: SQLSettings) -> dict[str, Any]:
 
 
 def _patience(settings: SQLSettings) -> float:
-    return settings.socket_timeout if settings.lock_timeout is None else settings.lock_timeout
+    usual = min(_USUAL_PATIENCE, settings.socket_timeout)
+    return usual if settings.lock_timeout is None else settings.lock_timeout
 
 
 def _listen_sqlite(engine: Engine, *, in_file: bool, patience: float) -> None:

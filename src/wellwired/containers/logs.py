@@ -7,9 +7,15 @@ variables: a traceback with locals is a leak of payloads and passwords.
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, MutableMapping
+from datetime import UTC, datetime
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import msgspec
 
 if TYPE_CHECKING:
     import structlog
@@ -37,12 +43,45 @@ def processors_of(settings: LogSettings, *, colors: bool = False) -> list[struct
     steps: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Stamp(),
     ]
     if settings.format == "json":
-        return [*steps, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=_name_of_type)]
+        return [*steps, structlog.processors.format_exc_info, _as_json]
     plain = structlog.dev.plain_traceback
     return [*steps, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+
+
+class _Stamp:
+    """Adds the time of day, as structlog's own stamp in UTC does; the whole second is written out once."""
+
+    def __init__(self) -> None:
+        self._second = (-1, "")
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        now = time.time_ns() // 1000
+        second, text = self._second
+        if second != now // 1_000_000:
+            second = now // 1_000_000
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = (second, text)
+        event["timestamp"] = f"{text}.{now % 1_000_000:06d}Z"
+        return event
+
+
+_SCALARS: Final = frozenset({str, int, float, bool, NoneType})
+
+
+def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """The renderer: a line of plain values, as each write's is, takes a tenth of the time that any other does."""
+    if type(event) is dict and all(type(value) in _SCALARS for value in event.values()):
+        try:
+            line = msgspec.json.encode(event)
+        except (TypeError, UnicodeEncodeError):  # a key that is no string, half of a character
+            line = b"\xff"
+        # A stream may be able to take ASCII only, which `json` never leaves.
+        if line.isascii():
+            return line.decode()
+    return json.dumps(event, default=_name_of_type)
 
 
 def _name_of_type(value: object) -> str:

@@ -59,7 +59,10 @@ def model_of(table: sa.Table, *, required: Iterable[str], only: Iterable[str] | 
         # SQLAlchemy's names are a subclass of str, which msgspec refuses.
         name, kind = str(column.key), _type_of(column)
         made.append((name, kind) if name in required else (name, kind | msgspec.UnsetType, msgspec.UNSET))
-    return msgspec.defstruct(f"{table.name}_row", made, forbid_unknown_fields=True, frozen=True, kw_only=True)
+    own = {"__of_table__": table}
+    return msgspec.defstruct(
+        f"{table.name}_row", made, namespace=own, forbid_unknown_fields=True, frozen=True, kw_only=True
+    )
 
 
 def needed_by_insert(table: sa.Table) -> tuple[str, ...]:
@@ -96,10 +99,16 @@ def values_of(payload: Any, table: sa.Table) -> dict[str, Any]:
     Raises:
         InvalidRequestError: it has a field that is no column.
     """
-    values = {name: value for name, value in _fields(payload).items() if value is not msgspec.UNSET}
+    if getattr(payload, "__of_table__", None) is table:  # made by `model_of`: its fields are columns
+        return _set(msgspec.structs.asdict(payload))
+    values = _set(_fields(payload))
     if unknown := sorted(values.keys() - table.columns.keys()):
         raise InvalidRequestError(f"{table.name} has no column {', '.join(unknown)}", reason="payload")
     return values
+
+
+def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
 
 
 def _fields(payload: Any) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class SQLSettings(Section):
         connect_timeout: seconds for a connection to be made.
         socket_timeout: seconds without an answer after which a server counts as lost; the driver's, as a last resort.
         statement_timeout: seconds after which the server gives up a statement, or None (PostgreSQL and MariaDB).
-        lock_timeout: seconds to wait for a lock, or None for the server's own; SQLite waits `socket_timeout` then.
+        lock_timeout: seconds to wait for a lock, or None for the server's own; SQLite waits 5 seconds then, as Python's
+            driver does, or `socket_timeout` if that is less.
         pre_ping: whether a connection that was idle is tried before it is used.
         isolation_level: of every transaction, or None for the server's own.
         tls: how to talk TLS, or None for what the driver does by itself.
