@@ -8,14 +8,26 @@ separate protocols, found by `isinstance`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from wellwired.clock import Deadline
 from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
 
-__all__ = ["KeepsKeys", "Listed", "Writer", "WritesMany", "handler_failed"]
+__all__ = [
+    "KeepsKeys",
+    "Listed",
+    "Transacts",
+    "Unit",
+    "Writer",
+    "WriterCapabilities",
+    "WritesMany",
+    "capabilities_of",
+    "handler_failed",
+]
 
 
 @runtime_checkable
@@ -107,6 +119,119 @@ class WritesMany(Protocol):
 
         Returns:
             For each request, at its position, its result or its error. It raises nothing for a request.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WriterCapabilities:
+    """What a writer can promise; the default for each is the least.
+
+    Args:
+        deadline: ``"fenced"``: a write that is reported as a TIMEOUT is not applied and never will be;
+            ``"best_effort"``: it may be applied later.
+        atomic: a write takes effect as a whole or not at all, whatever its handler does.
+        idempotency: an idempotency key is kept with the write, so that it takes effect once.
+        savepoints: a part of a transaction can be undone; see `Unit.savepoint`.
+        batches: many requests can be written in fewer steps than one by one.
+        resolves_unknown: after a commit without an answer it finds out, where it can, what became of the write.
+    """
+
+    deadline: Literal["fenced", "best_effort"] = "best_effort"
+    atomic: bool = False
+    idempotency: bool = False
+    savepoints: bool = False
+    batches: bool = False
+    resolves_unknown: bool = False
+
+
+def capabilities_of(writer: Writer) -> WriterCapabilities:
+    """What a writer can promise: what its attribute `capabilities` says, or else what can be told by looking at it.
+
+    A writer that says nothing is believed nothing that cannot be seen.
+
+    Args:
+        writer: any writer.
+    """
+    said = getattr(writer, "capabilities", None)
+    if isinstance(said, WriterCapabilities):
+        return said
+    keeps = isinstance(writer, KeepsKeys) and writer.keeps_keys
+    return WriterCapabilities(idempotency=keeps, batches=isinstance(writer, WritesMany))
+
+
+class Unit(Protocol):
+    """One open transaction of several writes; for the thread that began it.
+
+    Whoever began it must call `close`, after `commit` or `rollback` or without either, and nothing after that. The
+    phases and errors are those of `Writer.write`. Callbacks of `after_commit` are collected by the caller.
+    """
+
+    @property
+    def usable(self) -> bool:
+        """Whether it could still be committed: False once a write has failed that no savepoint has undone."""
+        ...
+
+    def write(self, request: WriteRequest, *, handler: Handler) -> WriteResult[Any]:
+        """Lets a handler do its part; nothing counts before `commit` has returned.
+
+        Args:
+            request: a valid request; its payload has been converted.
+            handler: the handler to call, one of `Writer.find_handler`.
+
+        Returns:
+            What the handler returned, as far as the backend can tell before the commit.
+
+        Raises:
+            WriteError: it failed, and the unit with it, unless a savepoint around it undoes it.
+        """
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A block whose writes are undone, and they alone, if it is left by an exception, which passes through.
+
+        If the backend has ended the whole transaction, there is nothing to go back to, and `usable` is False
+        afterwards. A writer without `WriterCapabilities.savepoints` raises a `BackendError` with the reason
+        ``"savepoint"``.
+        """
+        ...
+
+    def commit(self) -> None:
+        """Commits everything, unless the deadline has passed.
+
+        Raises:
+            WriteTimeoutError: COMMIT was not sent; nothing is applied.
+            WriteError: it failed; `outcome` says what became of all its writes.
+        """
+        ...
+
+    def rollback(self) -> None:
+        """Undoes everything; never raises. A unit that could not be undone is dropped with its connection."""
+        ...
+
+    def close(self) -> str:
+        """Gives everything back; never raises.
+
+        Returns:
+            What went wrong, in one line, or "".
+        """
+        ...
+
+
+@runtime_checkable
+class Transacts(Protocol):
+    """The ability to do several writes in one transaction."""
+
+    def begin(self, target: str, /, *, deadline: Deadline) -> Unit:
+        """Opens a transaction.
+
+        Args:
+            target: for the words of errors.
+            deadline: by when its COMMIT must have been sent.
+
+        Raises:
+            WriteTimeoutError: the deadline passed before it was open.
+            WriteError: it could not be opened; nothing is applied.
         """
         ...
 

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry
+from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
 from wellwired.operations import WriteRequest, WriteResult
@@ -147,13 +148,14 @@ class SQLWriter:
     def _attempt(
         self, request: WriteRequest, handler: Handler, deadline: Deadline, key: Key | None
     ) -> WriteResult[Any]:
-        transaction = Transaction(self._database, request, deadline)
+        transaction, after = Transaction(self._database, request, deadline), Collected()
         trouble = ""
         try:
             connection = transaction.open()
             if key is not None:
                 self._claim(connection, key, request)
-            data = handler.handle(request, connection)
+            with after:
+                data = handler.handle(request, connection)
             if key is not None:
                 store(connection, key, data)
             transaction.commit()
@@ -167,7 +169,8 @@ class SQLWriter:
             raise failure  # noqa: B904 - its cause is set: the driver's own exception
         finally:
             trouble = transaction.close()
-        return WriteResult(message="committed", data=data, warnings=(trouble,) if trouble else ())
+        warnings = ((trouble,) if trouble else ()) + after.run()
+        return WriteResult(message="committed", data=data, warnings=warnings)
 
     def _claim(self, connection: WriteConnection, key: Key, request: WriteRequest) -> None:
         try:
