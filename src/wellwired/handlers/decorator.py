@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from wellwired.handlers.protocol import PayloadModel, traits
+from wellwired.handlers.protocol import NamesChanges, PayloadModel, traits
 from wellwired.operations import WriteRequest
 
 __all__ = ["FunctionHandler", "handler"]
@@ -29,6 +29,7 @@ class FunctionHandler(Generic[C_contra, R_co]):
         payload_model: what the payload is converted to first, or None for a plain mapping.
         idempotent: whether doing it twice is harmless.
         uses_client: Redis only: whether it wants the client and not a MULTI pipeline.
+        changes: names the keys of layered stores that a request changes; None for none.
 
     Raises:
         RegistrationError: an argument is of the wrong kind.
@@ -43,6 +44,7 @@ class FunctionHandler(Generic[C_contra, R_co]):
         payload_model: PayloadModel | None = None,
         idempotent: bool = False,
         uses_client: bool = False,
+        changes: NamesChanges | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.type = type
@@ -50,6 +52,7 @@ class FunctionHandler(Generic[C_contra, R_co]):
         self.payload_model = payload_model
         self.idempotent = idempotent
         self.uses_client = uses_client
+        self.changes = changes
         # An instance attribute, so that a write calls the function without a frame in between.
         self.handle = function
         traits(self)
@@ -69,6 +72,7 @@ def handler(
     payload: PayloadModel | None = None,
     idempotent: bool = False,
     uses_client: bool = False,
+    changes: NamesChanges | None = None,
 ) -> Callable[[Callable[[WriteRequest, Any], R_co]], FunctionHandler[Any, R_co]]:
     """Decorates a function of a request and a connection into a handler; it stays callable.
 
@@ -78,6 +82,7 @@ def handler(
         payload: the model that payloads are converted to: pydantic, msgspec, dataclass or TypedDict.
         idempotent: whether doing it twice is harmless; then a write with an unknown outcome may be sent again.
         uses_client: Redis only: whether it wants the client and not a MULTI pipeline.
+        changes: names the keys of layered stores that a request changes; None for none.
 
     Returns:
         The decorator.
@@ -94,6 +99,7 @@ def handler(
             payload_model=payload,
             idempotent=idempotent,
             uses_client=uses_client,
+            changes=changes,
         )
 
     return decorate

@@ -7,6 +7,7 @@ and gives the defaults.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -17,6 +18,9 @@ __all__ = ["Handler", "HandlerTraits", "traits"]
 
 PayloadModel: TypeAlias = type[Any]
 """A pydantic model, a msgspec struct, a dataclass or a TypedDict."""
+
+NamesChanges: TypeAlias = Callable[[WriteRequest], Mapping[str, Iterable[str]]]
+"""Names the keys of layered stores that a request changes, by the store's dotted name."""
 
 
 @runtime_checkable
@@ -30,6 +34,9 @@ class Handler(Protocol):
     - ``idempotent: bool = False`` - doing it twice leaves what doing it once leaves, so a write whose outcome is
       unknown may be sent again.
     - ``uses_client: bool = False`` - Redis only: it wants the client and not a MULTI pipeline.
+    - ``changes(request) -> Mapping`` - the keys of layered stores that the write changes, by the store's dotted name,
+      such as ``{"stores.users": ["user:1"]}``. It is asked before anything is sent, with the payload converted, and
+      must only look at the request; after the commit the copies of these keys are evicted.
     - ``handle_many(requests, connection) -> Sequence`` - does many requests of its type at once, with one statement
       for example, and returns the data of each by position. What it raises undoes all of them; the writer then finds
       out by halves which request was to blame, and calls `handle` for one that is alone.
@@ -67,12 +74,14 @@ class HandlerTraits:
         payload_model: what its payload is converted to, or None for a plain mapping.
         idempotent: whether doing it twice is harmless.
         uses_client: whether it wants the Redis client itself.
+        changes: names the keys of layered stores that a request changes, or None.
     """
 
     backend: str = ""
     payload_model: PayloadModel | None = None
     idempotent: bool = False
     uses_client: bool = False
+    changes: NamesChanges | None = None
 
 
 def traits(handler: Handler) -> HandlerTraits:
@@ -100,4 +109,7 @@ def traits(handler: Handler) -> HandlerTraits:
     if model is not None and not isinstance(model, type):
         raise RegistrationError(f"the handler of {kind!r} has a `payload_model` that is no class")
     idempotent, uses_client = getattr(handler, "idempotent", False), getattr(handler, "uses_client", False)
-    return HandlerTraits(backend, model, bool(idempotent), bool(uses_client))
+    changes = getattr(handler, "changes", None)
+    if changes is not None and not callable(changes):
+        raise RegistrationError(f"the handler of {kind!r} has `changes` that is no function of a request")
+    return HandlerTraits(backend, model, bool(idempotent), bool(uses_client), changes)

@@ -23,6 +23,7 @@ import msgspec
 
 from wellwired.errors import InvalidRequestError
 from wellwired.handlers.decorator import FunctionHandler
+from wellwired.handlers.protocol import NamesChanges
 from wellwired.operations import WriteRequest
 
 if TYPE_CHECKING:
@@ -112,39 +113,44 @@ class StreamAdd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_length: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-def set_value(*, type: str) -> RedisHandler:
+def set_value(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
     """A handler that stores a value, in place of what was there, its TTL included; see `SetValue`.
 
     Args:
         type: the request type it does.
+        changes: names the keys of layered stores that a request changes; None for none.
     """
 
     def handle(request: WriteRequest, pipeline: Pipeline) -> None:
         wanted: SetValue = request.payload
         pipeline.set(wanted.key, _stored(wanted.value), px=_milliseconds(wanted.ttl))
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=SetValue, idempotent=True)
+    return FunctionHandler(handle, type=type, backend="redis", payload_model=SetValue, idempotent=True, changes=changes)
 
 
-def delete_keys(*, type: str) -> RedisHandler:
+def delete_keys(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
     """A handler that deletes keys; see `DeleteKeys`.
 
     Args:
         type: the request type it does.
+        changes: names the keys of layered stores that a request changes; None for none.
     """
 
     def handle(request: WriteRequest, pipeline: Pipeline) -> None:
         wanted: DeleteKeys = request.payload
         pipeline.unlink(*wanted.keys)
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=DeleteKeys, idempotent=True)
+    return FunctionHandler(
+        handle, type=type, backend="redis", payload_model=DeleteKeys, idempotent=True, changes=changes
+    )
 
 
-def hash_set(*, type: str) -> RedisHandler:
+def hash_set(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
     """A handler that sets fields of a hash; see `HashSet`.
 
     Args:
         type: the request type it does.
+        changes: names the keys of layered stores that a request changes; None for none.
     """
 
     def handle(request: WriteRequest, pipeline: Pipeline) -> None:
@@ -152,14 +158,15 @@ def hash_set(*, type: str) -> RedisHandler:
         pipeline.hset(wanted.key, mapping={name: _stored(value) for name, value in wanted.fields.items()})
         _limit(pipeline, wanted.key, wanted.ttl)
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=HashSet, idempotent=True)
+    return FunctionHandler(handle, type=type, backend="redis", payload_model=HashSet, idempotent=True, changes=changes)
 
 
-def increment(*, type: str) -> RedisHandler:
+def increment(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
     """A handler that adds to a number; see `Increment`.
 
     Args:
         type: the request type it does.
+        changes: names the keys of layered stores that a request changes; None for none.
     """
 
     def handle(request: WriteRequest, pipeline: Pipeline) -> None:
@@ -167,14 +174,15 @@ def increment(*, type: str) -> RedisHandler:
         pipeline.incrby(wanted.key, wanted.by)
         _limit(pipeline, wanted.key, wanted.ttl)
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=Increment)
+    return FunctionHandler(handle, type=type, backend="redis", payload_model=Increment, changes=changes)
 
 
-def stream_add(*, type: str) -> RedisHandler:
+def stream_add(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
     """A handler that adds an entry to a stream; see `StreamAdd`.
 
     Args:
         type: the request type it does.
+        changes: names the keys of layered stores that a request changes; None for none.
     """
 
     def handle(request: WriteRequest, pipeline: Pipeline) -> None:
@@ -182,7 +190,7 @@ def stream_add(*, type: str) -> RedisHandler:
         entry = {name: _stored(value) for name, value in wanted.fields.items()}
         pipeline.xadd(wanted.key, entry, maxlen=wanted.max_length, approximate=True)  # type: ignore[arg-type]
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=StreamAdd)
+    return FunctionHandler(handle, type=type, backend="redis", payload_model=StreamAdd, changes=changes)
 
 
 def _limit(pipeline: Pipeline, key: str, ttl: float | None) -> None:

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from wellwired.errors import InvalidRequestError
 from wellwired.handlers._tables import keys_of, model_of, needed_by_insert, values_of
 from wellwired.handlers._upserts import Upsert
-from wellwired.handlers.protocol import PayloadModel
+from wellwired.handlers.protocol import NamesChanges, PayloadModel
 from wellwired.operations import WriteRequest
 
 __all__ = ["TableHandler", "delete", "insert", "update", "upsert"]
@@ -43,6 +43,7 @@ class TableHandler:
         needed: columns that the payload must have, whatever its model.
         payload_model: what the payload is converted to first.
         idempotent: whether doing it twice leaves what doing it once leaves.
+        changes: names the keys of layered stores that a request changes, or None.
     """
 
     backend = "sql"
@@ -56,11 +57,13 @@ class TableHandler:
         needed: tuple[str, ...],
         payload_model: PayloadModel,
         idempotent: bool,
+        changes: NamesChanges | None = None,
     ) -> None:
         self.type = type
         self.table = table
         self.payload_model = payload_model
         self.idempotent = idempotent
+        self.changes = changes
         self._work = work
         self._needed = needed
 
@@ -79,7 +82,9 @@ class TableHandler:
         return f"<handler of {self.type!r} on {self.table.name}>"
 
 
-def insert(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -> TableHandler:
+def insert(
+    table: sa.Table, *, type: str, payload: PayloadModel | None = None, changes: NamesChanges | None = None
+) -> TableHandler:
     """A handler that inserts a row; a row that is there already is an error.
 
     Not idempotent: a write whose outcome is unknown is sent again only with an idempotency key.
@@ -88,6 +93,7 @@ def insert(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -
         table: into which table.
         type: the request type it does.
         payload: a payload model of your own whose fields are columns; None for the table's.
+        changes: names the keys of layered stores that a request changes; None for none.
 
     Raises:
         RegistrationError: the table has no primary key.
@@ -100,10 +106,12 @@ def insert(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -
         return dict(zip(keys, inserted, strict=True)) if inserted is not None else {}
 
     model = payload or model_of(table, required=needed)
-    return TableHandler(type, table, work, needed=needed, payload_model=model, idempotent=False)
+    return TableHandler(type, table, work, needed=needed, payload_model=model, idempotent=False, changes=changes)
 
 
-def upsert(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -> TableHandler:
+def upsert(
+    table: sa.Table, *, type: str, payload: PayloadModel | None = None, changes: NamesChanges | None = None
+) -> TableHandler:
     """A handler that inserts a row, or updates the given columns of the row with its primary key.
 
     A row that another unique key refuses is an error, on every database.
@@ -112,6 +120,7 @@ def upsert(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -
         table: into which table.
         type: the request type it does.
         payload: a payload model of your own whose fields are columns; None for the table's.
+        changes: names the keys of layered stores that a request changes; None for none.
 
     Raises:
         RegistrationError: the table has no primary key.
@@ -125,16 +134,19 @@ def upsert(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -
         return {name: values[name] for name in keys}
 
     model = payload or model_of(table, required=needed)
-    return TableHandler(type, table, work, needed=needed, payload_model=model, idempotent=True)
+    return TableHandler(type, table, work, needed=needed, payload_model=model, idempotent=True, changes=changes)
 
 
-def update(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -> TableHandler:
+def update(
+    table: sa.Table, *, type: str, payload: PayloadModel | None = None, changes: NamesChanges | None = None
+) -> TableHandler:
     """A handler that updates the given columns of the row with a primary key; no such row is no error but 0 rows.
 
     Args:
         table: in which table.
         type: the request type it does.
         payload: a payload model of your own whose fields are columns; None for the table's.
+        changes: names the keys of layered stores that a request changes; None for none.
 
     Raises:
         RegistrationError: the table has no primary key.
@@ -149,16 +161,19 @@ def update(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -
         return {"rows": connection.execute(statement, news | _key_values(values, keys)).rowcount}
 
     model = payload or model_of(table, required=keys)
-    return TableHandler(type, table, work, needed=keys, payload_model=model, idempotent=True)
+    return TableHandler(type, table, work, needed=keys, payload_model=model, idempotent=True, changes=changes)
 
 
-def delete(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -> TableHandler:
+def delete(
+    table: sa.Table, *, type: str, payload: PayloadModel | None = None, changes: NamesChanges | None = None
+) -> TableHandler:
     """A handler that deletes the row with a primary key; no such row is no error but 0 rows.
 
     Args:
         table: from which table.
         type: the request type it does.
         payload: a payload model of your own; None for the table's, which has the key's columns only.
+        changes: names the keys of layered stores that a request changes; None for none.
 
     Raises:
         RegistrationError: the table has no primary key.
@@ -170,7 +185,7 @@ def delete(table: sa.Table, *, type: str, payload: PayloadModel | None = None) -
         return {"rows": connection.execute(statement, _key_values(values, keys)).rowcount}
 
     model = payload or model_of(table, required=keys, only=keys)
-    return TableHandler(type, table, work, needed=keys, payload_model=model, idempotent=True)
+    return TableHandler(type, table, work, needed=keys, payload_model=model, idempotent=True, changes=changes)
 
 
 # An UPDATE's own parameters are named after its columns, so the key's get names of their own.

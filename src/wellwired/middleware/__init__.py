@@ -14,6 +14,7 @@ from wellwired.middleware.events import Observer, RetryEvent, WriteEvent
 from wellwired.middleware.limit import time_limit
 from wellwired.middleware.logging import SILENT, Logger, WriteLog, logged
 from wellwired.middleware.metrics import Metrics, NoMetrics, measured
+from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice, Noticing
 from wellwired.middleware.observe import observed
 from wellwired.middleware.policy import RetryPolicy
 from wellwired.middleware.retry import retrying
@@ -21,11 +22,17 @@ from wellwired.middleware.seal import sealed
 
 __all__ = [
     "SILENT",
+    "CircuitChanged",
+    "EvictionFailed",
+    "LetterKept",
+    "LetterLost",
     "Logger",
     "Metrics",
     "Middleware",
     "Next",
     "NoMetrics",
+    "Notice",
+    "Noticing",
     "Observer",
     "RetryBudget",
     "RetryEvent",

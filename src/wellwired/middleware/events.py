@@ -47,6 +47,7 @@ class WriteEvent(NamedTuple):
         reason: the error's word of detail.
         backend_code: the backend's own code, if it gave one.
         meta: what came with the request.
+        warnings: what went wrong after the commit.
     """
 
     writer: str
@@ -60,6 +61,7 @@ class WriteEvent(NamedTuple):
     reason: str
     backend_code: str | int | None
     meta: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<write {self.type!r} to {self.target!r}: {self.code} {self.outcome}, {self.attempts} attempts>"
@@ -120,6 +122,7 @@ def succeeded(operation: WriteOperation, result: WriteResult[Any], duration: flo
         "",
         None,
         request.meta,
+        result.warnings,
     )
 
 

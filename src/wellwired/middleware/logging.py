@@ -4,7 +4,10 @@ The line is named ``wellwired.write`` and has the fields ``target``, ``type``, `
 ``duration`` (seconds); then the request's `meta`, a trace id for example, as far as its values are strings, numbers or
 booleans; one whose name sounds like a secret is there without its value, and one whose name is taken gets ``meta_`` in
 front. A payload is not in the event and so cannot be in the line. A success is ``info``, a request that was
-refused before anything was sent is ``warning``, what a backend did not do is ``error``, a retry is ``warning``.
+refused before anything was sent is ``warning``, what a backend did not do is ``error``, a retry is ``warning``. A
+success with warnings is a ``warning`` that has them. Lines of their own tell of an eviction that failed
+(``wellwired.eviction_failed``), a circuit that changed (``wellwired.circuit``), and a dead letter that was kept
+(``wellwired.dead_letter``) or, as ``error``, could not be (``wellwired.dead_letter_lost``).
 
 structlog is never configured here, only used; what the application binds stays bound. It is imported at the first
 line, because it brings more modules with it than this library has.
@@ -13,13 +16,15 @@ line, because it brings more modules with it than this library has.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from wellwired.errors import ErrorCode
 from wellwired.middleware.chain import WriteMiddleware
 from wellwired.middleware.events import OK, RetryEvent, WriteEvent
+from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice
 from wellwired.middleware.observe import observed
 
 __all__ = ["SILENT", "Logger", "WriteLog", "logged"]
@@ -27,7 +32,7 @@ __all__ = ["SILENT", "Logger", "WriteLog", "logged"]
 _REFUSED = frozenset({ErrorCode.INVALID_REQUEST, ErrorCode.WRITER_NOT_FOUND, ErrorCode.TYPE_NOT_SUPPORTED})
 
 # Fields of the line, and names that structlog or Python would take for something else.
-_OWN = ("target", "type", "code", "outcome", "attempts", "duration", "reason", "backend_code", "replayed")
+_OWN = ("target", "type", "code", "outcome", "attempts", "duration", "reason", "backend_code", "replayed", "warnings")
 _FOREIGN = (
     "event",
     "exc_info",
@@ -44,6 +49,13 @@ _FOREIGN = (
     "timestamp",
 )
 _TAKEN = frozenset(_OWN + _FOREIGN)
+_LINES: dict[type[Notice], str] = {
+    EvictionFailed: "wellwired.eviction_failed",
+    CircuitChanged: "wellwired.circuit",
+    LetterKept: "wellwired.dead_letter",
+    LetterLost: "wellwired.dead_letter_lost",
+}
+_LOUD = (LetterLost,)
 _SECRET = re.compile(r"(?i)passw|secret|token|credential|authori[sz]ation|cookie|api[-_]?key|session")
 _SCALARS = frozenset({str, int, float, bool})
 _LONGEST = 256
@@ -88,10 +100,13 @@ class WriteLog:
 
     def __init__(self, logger: Logger | None = None) -> None:
         self._logger = logger
+        self._lazy: Any = None
+        self._direct: Logger | None = None
+        self._kept: _Kept | None = None
 
     def __call__(self, event: WriteEvent) -> None:
         """Writes the line of a write that is over."""
-        logger = self._logger or self._found()
+        logger = self._found()
         fields: dict[str, Any] = {
             "target": event.target,
             "type": event.type,
@@ -105,7 +120,9 @@ class WriteLog:
         if event.code == OK:
             if event.replayed:
                 fields["replayed"] = True
-            logger.info("wellwired.write", **fields)
+            if event.warnings:
+                fields["warnings"] = list(event.warnings)
+            (logger.warning if event.warnings else logger.info)("wellwired.write", **fields)
             return
         if event.reason:
             fields["reason"] = event.reason
@@ -115,7 +132,7 @@ class WriteLog:
 
     def retried(self, event: RetryEvent) -> None:
         """Writes the line of an attempt that failed and will be followed by another."""
-        (self._logger or self._found()).warning(
+        self._found().warning(
             "wellwired.retry",
             target=event.target,
             type=event.type,
@@ -127,16 +144,38 @@ class WriteLog:
             wait=round(event.wait, 6),
         )
 
+    def noticed(self, notice: Notice) -> None:
+        """Writes the line of what is told beside the events of writes."""
+        logger, kind = self._found(), type(notice)
+        fields = {name: getattr(notice, name) for name in kind.__slots__}
+        (logger.error if kind in _LOUD else logger.warning)(_LINES[kind], **fields)
+
     def _found(self) -> Logger:
+        """The logger of the next line: structlog would put it together anew for each, which costs as much as a line."""
+        if self._direct is not None:
+            return self._direct
         import structlog
 
-        logger = structlog.get_logger("wellwired")
-        # What get_logger gives follows the configuration at each line, unless that asks for loggers to be kept.
-        if structlog.get_config()["cache_logger_on_first_use"]:
-            logger = logger.bind()
-        found: Logger = logger
-        self._logger = found
-        return found
+        if self._lazy is None:
+            lazy = structlog.get_logger("wellwired")
+            if self._logger is not None and type(self._logger) is not type(lazy):
+                self._direct = self._logger
+                return self._direct
+            self._lazy = self._logger or lazy
+        config = structlog.get_config()
+        now, kept = (config, sys.stdout, sys.stderr), self._kept
+        if kept is None or kept.made_for != now:
+            kept = self._kept = _Kept(now, self._lazy.bind())
+        if config["cache_logger_on_first_use"]:
+            self._direct = kept.logger
+        return kept.logger
+
+
+class _Kept(NamedTuple):
+    """A logger put together, and what it depends on: the configuration, and the streams that a factory may take."""
+
+    made_for: tuple[Any, ...]
+    logger: Logger
 
 
 def logged(logger: Logger | None = None) -> WriteMiddleware:

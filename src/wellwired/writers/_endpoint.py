@@ -66,7 +66,8 @@ def unsupported(request: WriteRequest, writer: Writer) -> TypeNotSupportedError:
 
 def _owned(request: WriteRequest) -> WriteRequest:
     own = detached(request.payload)
-    return WriteRequest(request.target, request.type, own, request.meta, request.timeout, request.idempotency_key)
+    key, changes = request.idempotency_key, request.changes
+    return WriteRequest(request.target, request.type, own, request.meta, request.timeout, key, changes)
 
 
 def _broken(operation: WriteOperation, what: str, cause: Exception | None) -> WriteError:

@@ -61,6 +61,8 @@ def check_request(request: WriteRequest) -> None:
         _check_meta(request)
     elif not isinstance(request.meta, Mapping):
         raise _wrong("meta", "must be a mapping", request)
+    if not isinstance(request.changes, Mapping):
+        raise _wrong("changes", "must be a mapping from a store's name to keys", request)
 
 
 def repeatable(request: WriteRequest, handler: Handler, writer: Writer) -> bool:

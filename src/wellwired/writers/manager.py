@@ -6,6 +6,7 @@ The way of a write, from outside in::
       -> deadline for the whole write
       -> observers: the metrics, then the log, one event for the final verdict
       -> middleware of `use(...)`                      once for a write
+      -> eviction of the store keys that it changed    after the commit, or when the outcome is open
       -> retries, by policy and budget
       -> time limit of an attempt, if there is one
       -> middleware of `use(..., each_attempt=True)`   once for an attempt
@@ -22,6 +23,7 @@ import math
 import random as _random
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wellwired.clock import SYSTEM, Clock, Deadline
@@ -33,12 +35,15 @@ from wellwired.middleware.events import Observer, failed
 from wellwired.middleware.limit import time_limit
 from wellwired.middleware.logging import Logger, WriteLog
 from wellwired.middleware.metrics import Metrics, NoMetrics
+from wellwired.middleware.notices import NoticeObserver, Noticing
 from wellwired.middleware.observe import notify, observed
 from wellwired.middleware.policy import RetryPolicy
 from wellwired.middleware.retry import retrying
 from wellwired.middleware.seal import sealed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
+from wellwired.writers._aftermath import Aftermath, evicting
 from wellwired.writers._endpoint import endpoint, unsupported
+from wellwired.writers._evictions import Stores
 from wellwired.writers._forks import renew_in_child
 from wellwired.writers.admission import check_request, named, no_writer, repeatable
 from wellwired.writers.directory import Directory
@@ -61,6 +66,8 @@ class WriteManager:
         random: gives numbers from 0 to 1 for the jitter of waits.
         metrics: told of every write; None for none.
         logger: takes one line for every write; structlog's logger ``wellwired`` if None, nothing with `SILENT`.
+        stores: the layered stores whose keys writes may name as changed, by dotted name, or a function that gives the
+            store of a name; None for none.
 
     Raises:
         ValueError: a timeout is not a positive, finite number.
@@ -80,6 +87,7 @@ class WriteManager:
         random: Callable[[], float] = _random.random,
         metrics: Metrics | None = None,
         logger: Logger | None = None,
+        stores: Stores | None = None,
     ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
             raise ValueError("timeout must be a positive, finite number of seconds")
@@ -90,6 +98,7 @@ class WriteManager:
         retries = retrying(retry, clock=clock, random=random, budget=budget, on_retry=log.retried)
         self._middle = (retries,) if attempt_timeout is None else (time_limit(attempt_timeout), retries)
         self._directory = Directory()
+        self._aftermath = Aftermath(stores, observers=_noticing(metrics, log))
         self._around: tuple[WriteMiddleware, ...] = ()
         self._each: tuple[WriteMiddleware, ...] = ()
         self._registering = threading.Lock()
@@ -204,6 +213,8 @@ class WriteManager:
         if handler is None:
             raise unsupported(request, writer)
         request = validate_payload(handler, request)
+        if request.changes or getattr(handler, "changes", None) is not None:
+            request = replace(request, changes=self._aftermath.admitted(request, handler))
         timeout = self._timeout if request.timeout is None else request.timeout
         again = repeatable(request, handler, writer)
         return WriteOperation(request, writer.name, Deadline(began + timeout, self._clock), again, 1, began)
@@ -229,6 +240,7 @@ class WriteManager:
     def _chained(self, around: tuple[WriteMiddleware, ...], each: tuple[WriteMiddleware, ...]) -> WriteNext:
         layers: tuple[WriteMiddleware, ...] = (sealed(each),) if each else ()
         layers += self._middle
+        layers += (evicting(self._aftermath, self._directory),) if self._aftermath.evicts else ()
         layers += (sealed(around),) if around else ()
         return chain(endpoint(self._directory), (*layers, observed(*self._observers)))
 
@@ -236,6 +248,11 @@ class WriteManager:
 def _observers(metrics: Metrics | None, log: WriteLog) -> tuple[Observer, ...]:
     # The log is told last: a line that can be read is about a write that has been counted.
     return (log,) if metrics is None or isinstance(metrics, NoMetrics) else (metrics.record, log)
+
+
+def _noticing(metrics: Metrics | None, log: WriteLog) -> tuple[NoticeObserver, ...]:
+    told: object = metrics
+    return (told.notice, log.noticed) if isinstance(told, Noticing) else (log.noticed,)
 
 
 def _names(request: Any) -> tuple[str, str, Mapping[str, Any]]:
