@@ -283,3 +283,21 @@ class TestHandlerErrors:
         assert count(engine) == 0
         assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         assert write(writer).success
+
+
+def test_no_roll_back_follows_a_commit(engine: sa.Engine, writer: SQLWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that was committed is returned to its pool as it is: a ROLLBACK would be a round trip for nothing."""
+    undone: list[Any] = []
+    roll_back = engine.dialect.do_rollback
+
+    def do_rollback(connection: Any) -> None:
+        undone.append(connection)
+        roll_back(connection)
+
+    monkeypatch.setattr(engine.dialect, "do_rollback", do_rollback)
+    write(writer)
+    assert undone == []
+    with pytest.raises(BackendError):
+        write(writer)
+    assert undone != []
+    assert count(engine) == 1

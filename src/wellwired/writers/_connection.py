@@ -9,7 +9,7 @@ a tail without its head.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
@@ -50,8 +50,16 @@ class WriteConnection(Connection):
         """Refused: the writer returns the connection to its pool."""
         _refuse("close its connection")
 
-    def release(self) -> None:
-        """Returns the connection to its pool; for the writer."""
+    def release(self, *, committed: bool = False) -> None:
+        """Returns the connection to its pool; for the writer.
+
+        Args:
+            committed: whether its last statement was an answered COMMIT. Then the pool's own ROLLBACK, which is a
+                round trip on MySQL and MariaDB, has nothing to undo and is left out.
+        """
+        if committed and not self.invalidated:
+            # It leaves the ROLLBACK out where a transaction ends at the close; there is no public way to say so.
+            self._transaction = cast(Any, _ENDED)
         super().close()
 
     def note(self, error: BaseException) -> None:
@@ -62,6 +70,14 @@ class WriteConnection(Connection):
             self.ended_by = error
         if native != _FAILED_ALREADY:
             self.noted = error
+
+
+class _Ended:
+    def close(self) -> None:
+        """Nothing is left to be ended."""
+
+
+_ENDED = _Ended()
 
 
 def _refuse(what: str) -> NoReturn:

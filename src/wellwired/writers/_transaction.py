@@ -188,7 +188,7 @@ class Transaction:
             # The grace may have run out after COMMIT was answered, if this process was stopped for a while.
             if self._leash.severed and not connection.invalidated:
                 connection.invalidate()
-        connection.release()
+        connection.release(committed=self.phase is Phase.DONE)
 
     def _check(self, root: RootTransaction, leash: Leash) -> None:
         connection = self.connection
