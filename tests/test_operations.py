@@ -93,3 +93,17 @@ def test_a_verb_is_its_method_s_name() -> None:
     """A middleware can compare the verb with the plain word."""
     assert str(StoreVerb.GET_OR_LOAD) == "get_or_load"
     assert f"{StoreVerb.SET}" == "set"
+
+
+def test_a_request_about_another_payload_keeps_all_else() -> None:
+    """Each field but the payload is the same, those that will be added one day included, and so is the class."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Mine(WriteRequest):
+        more: int = 0
+
+    given = ("sql.main", "t", {"a": 1}, {"trace_id": "t"}, 2.5, "key", {"stores.users": ["user:1"]})
+    assert len(given) == len(dataclasses.fields(WriteRequest))
+    for request in (WriteRequest(*given), Mine(*given, more=7)):
+        other = request.with_payload({"b": 2})
+        assert other == dataclasses.replace(request, payload={"b": 2}) and type(other) is type(request)

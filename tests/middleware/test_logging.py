@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -233,3 +235,25 @@ def test_structlog_is_used_and_never_configured() -> None:
         "import structlog; assert not structlog.is_configured()"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_a_logger_that_follows_the_configuration_is_put_together_once(lines: list[bytes]) -> None:
+    """Until the configuration, or a stream that a factory may take, is another one: then at the next line."""
+    made: list[int] = []
+    config = structlog.get_config()
+
+    def factory(*_args: Any) -> Any:
+        made.append(1)
+        return config["logger_factory"]()
+
+    structlog.configure(logger_factory=factory)
+    call = chain(Scripted(), [logged()])
+    for _ in range(3):
+        call(operation())
+    assert (len(lines), len(made)) == (3, 1)
+    structlog.configure(processors=[lambda logger, name, fields: "another"])
+    call(operation())
+    assert (lines[-1], len(made)) == (b"another", 2)
+    with contextlib.redirect_stdout(io.StringIO()):
+        call(operation())
+    assert len(made) == 3

@@ -53,7 +53,7 @@ def validate_payload(handler: Handler, request: WriteRequest) -> WriteRequest:
     except _faults.Misfit as misfit:
         faults = misfit.faults
     else:
-        return request if converted is payload else dataclasses.replace(request, payload=converted)
+        return request if converted is payload else request.with_payload(converted)
     # Raised outside the handler above: the library's own error quotes values and must not hang on as a context.
     raise _unfit(request, f"the payload does not fit {model.__name__}: {_faults.listed(faults)}")
 

@@ -39,7 +39,7 @@ def endpoint(directory: Directory) -> WriteNext:
         if handler is None:
             raise unsupported(request, writer)
         if type(request.payload) is dict:
-            request = _owned(request)
+            request = request.with_payload(detached(request.payload))
         try:
             result: object = writer.write(request, handler=handler, deadline=deadline)
         except WriteError as error:
@@ -62,12 +62,6 @@ def unsupported(request: WriteRequest, writer: Writer) -> TypeNotSupportedError:
         writer: the writer of its target.
     """
     return no_type(request, writer.name, writer.types() if isinstance(writer, Listed) else ())
-
-
-def _owned(request: WriteRequest) -> WriteRequest:
-    own = detached(request.payload)
-    key, changes = request.idempotency_key, request.changes
-    return WriteRequest(request.target, request.type, own, request.meta, request.timeout, key, changes)
 
 
 def _broken(operation: WriteOperation, what: str, cause: Exception | None) -> WriteError:
