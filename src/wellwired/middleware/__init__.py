@@ -1,5 +1,6 @@
 """Middleware: what goes around a write or an operation of a store."""
 
+from wellwired.middleware.breaker import Breaker, BreakerPolicy, BreakerState
 from wellwired.middleware.budget import RetryBudget
 from wellwired.middleware.chain import (
     Middleware,
@@ -22,6 +23,9 @@ from wellwired.middleware.seal import sealed
 
 __all__ = [
     "SILENT",
+    "Breaker",
+    "BreakerPolicy",
+    "BreakerState",
     "CircuitChanged",
     "EvictionFailed",
     "LetterKept",
