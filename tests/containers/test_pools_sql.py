@@ -17,9 +17,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
+from wellwired.clock import Deadline
 from wellwired.containers import pools
 from wellwired.errors import MissingExtraError
+from wellwired.handlers import FunctionHandler
+from wellwired.operations import WriteRequest
 from wellwired.settings import SQLSettings
+from wellwired.writers.sql import SQLWriter
 
 Open = Callable[..., sa.Engine]
 
@@ -309,3 +313,18 @@ def test_the_module_imports_no_library_by_itself() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_write_begins_once(open_engine: Open, sqlite_url: str) -> None:
+    """A writer's BEGIN IMMEDIATE is the only one that is sent; others' transactions still begin with a BEGIN."""
+    engine, sent = open_engine(sqlite_url), list[str]()
+    event.listen(engine, "checkout", lambda driver, *_: driver.set_trace_callback(sent.append))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE t (id INTEGER)"))
+    add = FunctionHandler(lambda _, c: c.execute(sa.text("INSERT INTO t VALUES (1)")).rowcount, type="add")
+    request = WriteRequest("sql.main", "add", {})
+    SQLWriter("sql.main", engine).write(request, handler=add, deadline=Deadline.after(60))
+    with engine.begin() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM t")) == 1
+    begun = [statement for statement in sent if statement.startswith(("BEGIN", "ROLLBACK"))]
+    assert begun == ["BEGIN", "BEGIN IMMEDIATE", "BEGIN"]

@@ -20,6 +20,7 @@ from wellwired.clock import Deadline
 from wellwired.containers._fork import keep_for_ever
 from wellwired.settings.tls import ssl_context
 from wellwired.settings.urls import driver_of
+from wellwired.writers._connection import WRITING
 
 if TYPE_CHECKING:
     from wellwired.settings import SQLSettings, TLSSettings
@@ -198,7 +199,8 @@ def _write_ahead(connection: Any, deadline: Deadline) -> None:
 
 def _begin_sqlite(connection: PoolProxiedConnection) -> None:
     driver: Any = connection.driver_connection
-    if not driver.in_transaction:  # a listener to SQLAlchemy's "begin" may have begun
+    # A listener to SQLAlchemy's "begin" may have begun.
+    if not driver.in_transaction and WRITING not in connection.info:
         driver.execute("BEGIN").close()
 
 

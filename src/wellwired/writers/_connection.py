@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, event
 from sqlalchemy.engine import ExceptionContext
 
 from wellwired.errors import BackendError, Phase
@@ -19,7 +19,12 @@ from wellwired.writers._native import native_code
 from wellwired.writers._rules import Rule
 from wellwired.writers.classification import find_rule
 
-__all__ = ["WriteConnection", "listen"]
+__all__ = ["WRITING", "WriteConnection", "listen"]
+
+WRITING = "wellwired.writing"
+"""Among a connection's notes while SQLAlchemy begins a write's transaction: an engine of ours that would send BEGIN for
+the driver leaves that to the write, which sends another one.
+"""
 
 _FAILED_ALREADY = "25P02"
 
@@ -35,8 +40,17 @@ class WriteConnection(Connection):
     def __init__(self, engine: Engine, rules: Mapping[Any, Rule]) -> None:
         self.noted: BaseException | None = None
         self.ended_by: BaseException | None = None
-        self._rules = rules
+        self.rules = rules
         super().__init__(engine)
+
+    def begin(self) -> RootTransaction:
+        """Begins the transaction, which is the writer's to do: a second time is refused by SQLAlchemy."""
+        notes = self.connection.info
+        notes[WRITING] = True
+        try:
+            return super().begin()
+        finally:
+            del notes[WRITING]
 
     def commit(self) -> None:
         """Refused: the writer commits, after the handler has returned."""
@@ -65,7 +79,7 @@ class WriteConnection(Connection):
     def note(self, error: BaseException) -> None:
         """Remembers an error of the backend, in case that it is swallowed."""
         native = native_code(error)
-        rule = find_rule(self.dialect.name, native, self._rules)
+        rule = find_rule(self.dialect.name, native, self.rules)
         if rule is not None and rule.ends and self.ended_by is None:
             self.ended_by = error
         if native != _FAILED_ALREADY:
