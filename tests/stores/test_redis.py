@@ -267,7 +267,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "longer": lambda sealed: sealed + b"x",
     "flipped at the end": lambda sealed: sealed[:-1] + bytes((sealed[-1] ^ 1,)),
     "flipped expiry": lambda sealed: sealed[:31] + bytes((sealed[31] ^ 1,)) + sealed[32:],
-    "a newer version": lambda sealed: sealed[:3] + b"\x02" + sealed[4:],
+    "a newer version": lambda sealed: sealed[:3] + b"\x03" + sealed[4:],
     "another codec": lambda sealed: sealed.replace(b"msgpack", b"msgpick"),
     "twice": lambda sealed: sealed * 2,
 }

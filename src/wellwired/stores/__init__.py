@@ -9,7 +9,7 @@ from wellwired.stores.events import BackFill, FillDropped, FillRefused, LayerFai
 from wellwired.stores.layer import FillPolicy, Layer, Overflow
 from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
 from wellwired.stores.memory import MemoryStats, MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered, Store
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Store, Tagged
 from wellwired.stores.receipts import LayerOutcome, LayerState, Receipt
 from wellwired.stores.stats import LayerStats, StoreStats
 
@@ -24,6 +24,7 @@ __all__ = [
     "FillPolicy",
     "FillRefused",
     "Hit",
+    "KeepsStale",
     "Layer",
     "LayerFailed",
     "LayerOutcome",
@@ -40,4 +41,5 @@ __all__ = [
     "Store",
     "StoreEvent",
     "StoreStats",
+    "Tagged",
 ]

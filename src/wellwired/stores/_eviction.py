@@ -13,23 +13,31 @@ from typing import Any
 
 from wellwired.stores._isolation import Thaw
 
-__all__ = ["Cell", "Node", "Queues"]
+__all__ = ["Cell", "Extra", "Node", "Queues"]
 
 Cell = tuple[Any, float | None, Thaw | None]
 """A value, the moment at which it ends (None: never), and how to copy it for a reader (None: it may be shared)."""
+
+Extra = tuple[Cell, float, tuple[str, ...]]
+"""The cell that it belongs to, the seconds that its value may be served after its end, and its tags."""
 
 _SMALL = 20  # the small queue is a twentieth of the entries: best for skewed traffic, see benchmarks
 _CREDIT = 3  # how many rounds of the main queue a much used entry is spared
 
 
 class Node:
-    """A key's place in memory. `cell` is replaced as a whole, so that a reader never sees half a change."""
+    """A key's place in memory. `cell` is replaced as a whole, so that a reader never sees half a change.
 
-    __slots__ = ("alive", "cell", "credit", "hits", "key", "weight")
+    What few entries have besides, the seconds of their stale life and their tags, lies in `extra`, out of the way of
+    the reads that need to be fast; the cell that it belongs to is named there.
+    """
+
+    __slots__ = ("alive", "cell", "credit", "extra", "hits", "key", "weight")
 
     def __init__(self, key: str, cell: Cell, weight: int = 0) -> None:
         self.key = key
         self.cell = cell
+        self.extra: Extra | None = None
         self.weight = weight
         self.hits = 0
         self.credit = 0
@@ -39,6 +47,13 @@ class Node:
         """Whether its time has passed."""
         expires = self.cell[1]
         return expires is not None and expires <= now
+
+    def gone(self, now: float) -> bool:
+        """Whether its stale life has passed as well."""
+        expires = self.cell[1]
+        if expires is None or expires > now:
+            return False
+        return self.extra is None or expires + self.extra[1] <= now
 
 
 class Queues:
@@ -86,7 +101,7 @@ class Queues:
             node = (self._small if young else self._main).popleft()
             if not node.alive:
                 self._dead -= 1
-            elif node.ended(now):
+            elif node.gone(now):
                 return self._bury(node)
             elif not self._spare(node, young=young):
                 if young:

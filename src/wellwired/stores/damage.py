@@ -34,6 +34,10 @@ class Reason(StrEnum):
     """Its end is missing."""
     CHECKSUM = "checksum"
     """Its bytes have changed."""
+    SIGNATURE = "signature"
+    """It is not signed, or not by one of the store's keys."""
+    SIZE = "size"
+    """It would take more memory than it may, or does not say how much."""
     VALUE = "value"
     """The codec cannot read it, for instance because the type has changed."""
 

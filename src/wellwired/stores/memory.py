@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wellwired.clock import SYSTEM, Clock
-from wellwired.stores._eviction import Cell, Node, Queues
+from wellwired.stores._eviction import Cell, Extra, Node, Queues
 from wellwired.stores._forks import renew_in_child
 from wellwired.stores._isolation import keep
 from wellwired.stores._weights import weigh
@@ -27,6 +27,8 @@ __all__ = ["MemoryStats", "MemoryStore"]
 _SLOTS = 1024
 _SLOT = _SLOTS - 1
 _SWEEP_EVERY = 1024
+
+_Made = tuple[Cell, int, Extra | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class MemoryStats:
 
 
 class MemoryStore:
-    """A `Store` in memory, safe for threads; also `Many`, `Fenced`, `FencedMany` and `Ordered`.
+    """A `Store` in memory, safe for threads; also `Many`, `Fenced`, `FencedMany`, `Ordered`, `KeepsStale` and `Tagged`.
 
     Args:
         max_entries: how many entries it keeps at most; None for any number. A full store gives up entries, so a memory
@@ -77,6 +79,7 @@ class MemoryStore:
         self.now = clock.monotonic
         # Never bound anew: readers hold on to it.
         self._nodes: dict[str, Node] = {}
+        self._tagged: dict[str, set[str]] = {}
         self._queues = Queues()
         self._generations = [0] * _SLOTS
         # Reentrant, because a value's finaliser may run in here and use the store.
@@ -103,11 +106,15 @@ class MemoryStore:
         """The entry under the key, or None; takes no lock."""
         node = self._nodes.get(key)
         if node is not None:
-            value, expires, thaw = node.cell
+            cell = node.cell
+            value, expires, thaw = cell
             left = None if expires is None else expires - self.now()
             if left is None or left > 0:
                 node.hits += 1
-                return Entry(value if thaw is None else thaw(value), left)
+                extra = node.extra
+                if extra is None and node.cell is cell:
+                    return Entry(value if thaw is None else thaw(value), left)
+                return self._with_extra(key)
         self._misses += 1
         return None
 
@@ -117,10 +124,10 @@ class MemoryStore:
         Raises:
             Exception: what the value's type raises if it cannot be copied.
         """
-        cell, weight = self._cell(key, value, ttl)
+        made = self._made(key, Entry(value, ttl))
         with self._lock:
             self._bump(key)
-            self._store(key, cell, weight)
+            self._store(key, made)
 
     def delete(self, key: str, /) -> bool:
         """Removes the key; True if it was there."""
@@ -138,6 +145,7 @@ class MemoryStore:
         with self._lock:
             self._generations[:] = [generation + 1 for generation in self._generations]
             self._nodes.clear()
+            self._tagged.clear()
             self._queues.clear()
             self._bytes = 0
 
@@ -157,11 +165,11 @@ class MemoryStore:
 
     def set_many(self, items: Mapping[str, Entry[Any]], /) -> None:
         """Stores each value for its own time left; if one cannot be copied, none is stored."""
-        cells = {key: self._cell(key, entry.value, entry.left) for key, entry in items.items()}
+        ready = {key: self._made(key, entry) for key, entry in items.items()}
         with self._lock:
-            for key, (cell, weight) in cells.items():
+            for key, made in ready.items():
                 self._bump(key)
-                self._store(key, cell, weight)
+                self._store(key, made)
 
     def delete_many(self, keys: Sequence[str], /) -> int:
         """Removes the keys; how many of them were there."""
@@ -176,9 +184,9 @@ class MemoryStore:
 
     def fill(self, key: str, entry: Entry[Any], token: int, /) -> bool:
         """Stores the entry unless a write of the key has overtaken it; whether it did."""
-        cell, weight = self._cell(key, entry.value, entry.left)
+        made = self._made(key, entry)
         with self._lock:
-            return self._generations[hash(key) & _SLOT] == token and self._store(key, cell, weight)
+            return self._generations[hash(key) & _SLOT] == token and self._store(key, made)
 
     def read_many(self, keys: Sequence[str], /) -> dict[str, tuple[Entry[Any] | None, int]]:
         """For every key asked, its entry or None and its token."""
@@ -196,13 +204,30 @@ class MemoryStore:
         """Stores, as a write, the entries that no other write has overtaken; their keys."""
         return self._admit(items, written=True)
 
+    # --- KeepsStale, Tagged
+
+    def read_stale(self, keys: Sequence[str], /) -> dict[str, Entry[Any]]:
+        """What is kept under the keys, stale or fresh; counts as no hit."""
+        with self._lock:
+            now = self.now()
+            nodes = [node for key in keys if (node := self._nodes.get(key)) is not None and not node.gone(now)]
+            return {node.key: _entry(node, now) for node in nodes}
+
+    def invalidate_tags(self, tags: Sequence[str], /) -> None:
+        """Removes every value that bears one of the tags, and refuses the fills of all values read before."""
+        with self._lock:
+            # Of every key: which tags a value that is on its way bears, nobody knows here.
+            self._generations[:] = [generation + 1 for generation in self._generations]
+            for key in {key for tag in tags for key in self._tagged.get(tag, ())}:
+                self._remove(key)
+
     # --- what it tells
 
     def purge(self) -> int:
         """Frees the memory of entries whose time has passed; how many there were."""
         with self._lock:
             now = self.now()
-            ended = [node.key for node in self._nodes.values() if node.ended(now)]
+            ended = [node.key for node in self._nodes.values() if node.gone(now)]
             for key in ended:
                 self._remove(key)
             return len(ended)
@@ -219,53 +244,80 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._queues, former = Queues(), self._queues
         self._queues.harvested = former.harvested
-        self._bytes = 0
+        self._bytes, self._tagged = 0, {}
         for node in self._nodes.values():
             node.alive = True
+            self._tag(node)
             self._queues.admit(node)
             self._bytes += node.weight
 
     # --- within
 
-    def _cell(self, key: str, value: Any, ttl: float | None) -> tuple[Cell, int]:
-        private, thaw = (value, None) if self.share else keep(value)
-        expires = None if ttl is None else self.now() + ttl
-        return (private, expires, thaw), weigh(key, private) if self._weighs else 0
+    def _made(self, key: str, entry: Entry[Any]) -> _Made:
+        """What is to be kept of an entry: its own copy, and its weight."""
+        private, thaw = (entry.value, None) if self.share else keep(entry.value)
+        expires = None if entry.left is None else self.now() + entry.left
+        cell = (private, expires, thaw)
+        extra = (cell, entry.stale, entry.tags) if entry.stale or entry.tags else None
+        return cell, weigh(key, private) if self._weighs else 0, extra
+
+    def _with_extra(self, key: str) -> Entry[Any] | None:
+        with self._lock:
+            now, node = self.now(), self._nodes.get(key)
+            return None if node is None or node.ended(now) else _entry(node, now)
 
     def _bump(self, key: str) -> None:
         self._generations[hash(key) & _SLOT] += 1
 
     def _admit(self, items: Mapping[str, tuple[Entry[Any], int]], *, written: bool) -> list[str]:
-        made = [(key, token, self._cell(key, entry.value, entry.left)) for key, (entry, token) in items.items()]
+        ready = [(key, token, self._made(key, entry)) for key, (entry, token) in items.items()]
         with self._lock:
             # All are judged before the first is stored: keys of one batch must not overtake one another.
-            fresh = [(key, cell) for key, token, cell in made if self._generations[hash(key) & _SLOT] == token]
+            fresh = [(key, made) for key, token, made in ready if self._generations[hash(key) & _SLOT] == token]
             if written:
                 for key, _ in fresh:
                     self._bump(key)
-            return [key for key, cell in fresh if self._store(key, *cell)]
+            return [key for key, made in fresh if self._store(key, made)]
 
-    def _store(self, key: str, cell: Cell, weight: int) -> bool:
+    def _store(self, key: str, made: _Made) -> bool:
+        cell, weight, _ = made
         expires = cell[1]
         if weight > self._max_bytes or (expires is not None and expires <= self.now()):
             self._remove(key)
             return False
         node = self._nodes.get(key)
         if node is None:
-            self._make_room(1, weight)  # before it is let in, or a short queue would give up the newcomer itself
-            self._nodes[key] = node = Node(key, cell, weight)
-            self._queues.admit(node)
-            self._bytes += weight
+            self._add(key, made)
         else:
-            self._bytes += weight - node.weight
-            node.cell, node.weight = cell, weight
-            self._make_room(0, 0)
+            self._replace(node, made)
         if expires is not None:
             self._until_sweep -= 1
             if self._until_sweep <= 0:
                 self.purge()
                 self._until_sweep = max(_SWEEP_EVERY, len(self._nodes))
         return True
+
+    def _add(self, key: str, made: _Made) -> None:
+        cell, weight, extra = made
+        self._make_room(1, weight)  # before it is let in, or a short queue would give up the newcomer itself
+        node = Node(key, cell, weight)
+        node.extra = extra
+        self._nodes[key] = node
+        self._queues.admit(node)
+        self._bytes += weight
+        self._tag(node)
+
+    def _replace(self, node: Node, made: _Made) -> None:
+        cell, weight, extra = made
+        self._bytes += weight - node.weight
+        self._untag(node)
+        # Whoever sees the same cell before and after an empty extra may rely on it.
+        if extra is None:
+            node.cell, node.extra, node.weight = cell, extra, weight
+        else:
+            node.extra, node.cell, node.weight = extra, cell, weight
+        self._tag(node)
+        self._make_room(0, 0)
 
     def _make_room(self, entries: int, weight: int) -> None:
         while len(self._nodes) + entries > self._max_entries or self._bytes + weight > self._max_bytes:
@@ -288,3 +340,25 @@ class MemoryStore:
         if self._nodes.get(node.key) is node:
             del self._nodes[node.key]
             self._bytes -= node.weight
+            self._untag(node)
+
+    def _tag(self, node: Node) -> None:
+        for tag in () if node.extra is None else node.extra[2]:
+            self._tagged.setdefault(tag, set()).add(node.key)
+
+    def _untag(self, node: Node) -> None:
+        for tag in () if node.extra is None else node.extra[2]:
+            bearers = self._tagged.get(tag, set())
+            bearers.discard(node.key)
+            if not bearers:
+                self._tagged.pop(tag, None)
+
+
+def _entry(node: Node, now: float) -> Entry[Any]:
+    """The entry of a node that is not gone; within the lock."""
+    value, expires, thaw = node.cell
+    _, stale, tags = node.extra or (None, 0.0, ())
+    left = None if expires is None else expires - now
+    if left is not None and left <= 0:
+        left, stale = 0.0, stale + left
+    return Entry(value if thaw is None else thaw(value), left, stale, tags)

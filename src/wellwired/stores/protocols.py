@@ -7,12 +7,14 @@ of day, so that no two clocks are ever compared.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-__all__ = ["Entry", "Fenced", "FencedMany", "Many", "Ordered", "Store"]
+__all__ = ["Entry", "Fenced", "FencedMany", "KeepsStale", "Many", "Ordered", "Store", "Tagged", "Timed"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 V = TypeVar("V")
 
 
@@ -22,20 +24,29 @@ class Entry(Generic[V]):
 
     Args:
         value: the value.
-        left: seconds that the value may still be served, or None for ever.
+        left: seconds that the value may still be served as fresh, or None for ever.
+        stale: seconds after those for which it may still be served, marked as stale, where nothing better can be had;
+            0 without an end to its fresh life.
+        tags: the names by which it may be invalidated together with others (`Tagged`).
     """
 
     value: V = field(repr=False)
     left: float | None = None
+    stale: float = 0.0
+    tags: tuple[str, ...] = ()
 
     # One is made for every value read: a frozen dataclass's own constructor takes nearly twice as long.
-    def __init__(self, value: V, left: float | None = None) -> None:
+    def __init__(self, value: V, left: float | None = None, stale: float = 0.0, tags: tuple[str, ...] = ()) -> None:
         _set_value(self, value)
         _set_left(self, left)
+        _set_stale(self, stale)
+        _set_tags(self, tags)
 
 
 _set_value = vars(Entry)["value"].__set__
 _set_left = vars(Entry)["left"].__set__
+_set_stale = vars(Entry)["stale"].__set__
+_set_tags = vars(Entry)["tags"].__set__
 
 
 @runtime_checkable
@@ -142,4 +153,57 @@ class Ordered(Protocol):
 
     def put_many(self, items: Mapping[str, tuple[Entry[Any], Any]], /) -> Collection[str]:
         """Stores each entry whose token is not stale and makes the key's tokens stale; the keys that it did store."""
+        ...
+
+
+@runtime_checkable
+class KeepsStale(Protocol):
+    """The ability to keep a value beyond its fresh life, for as long as its entry's `stale` says.
+
+    Such a layer keeps the `stale` of the entries that `set_many`, `fill`, `fill_many` and `put_many` give it, and gives
+    it back. Nothing but `read_stale` ever shows a value whose fresh life has ended: for `get`, `has`, `keys`, `delete`
+    and all the others it is not there. Whatever removes or replaces the fresh value removes the stale one.
+    """
+
+    def read_stale(self, keys: Sequence[str], /) -> Mapping[str, Entry[Any]]:
+        """What is kept under the keys, stale or fresh; `left` is 0 if the fresh life has ended, and `stale` above 0."""
+        ...
+
+
+@runtime_checkable
+class Tagged(Protocol):
+    """The ability to make every value that bears a tag disappear at once.
+
+    Such a layer keeps the `tags` of the entries that `set_many`, `fill`, `fill_many` and `put_many` give it, and gives
+    them back.
+    """
+
+    def invalidate_tags(self, tags: Sequence[str], /) -> None:
+        """Removes every value that bears one of the tags, stale ones too; in all processes, if the layer is shared.
+
+        Once it returns, no fill of a value with tags that was read before it began is let in: its token is stale.
+        `delete` may still count a key that was removed so.
+        """
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """The ability to stop waiting by itself, so that no further thread has to wait in the caller's place."""
+
+    def within(self, seconds: float, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Makes one call of a method of this store's.
+
+        Args:
+            seconds: how long it may take, connecting included.
+            call: the method.
+            *args: what to call it with.
+            **kwargs: what to call it with.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            TimeoutError: it took longer. What a read would have brought is lost; a write may have happened.
+        """
         ...

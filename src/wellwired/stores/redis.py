@@ -281,7 +281,7 @@ class RedisStore:
             if envelope is None:
                 continue
             try:
-                value, duration, expires = unwrap(name, envelope)
+                value, duration, expires, *_ = unwrap(name, envelope)
             except Unreadable as error:
                 self.damage.note(key, error.reason)
                 continue
