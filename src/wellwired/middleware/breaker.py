@@ -83,7 +83,9 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self._era = 0
         self._opened = self._begun = float("-inf")
-        self._out = self._passed = 0
+        self._out = self._passed = self._step = 0
+        self._counts: list[int] = []
+        self._failed: list[int] = []
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -138,6 +140,21 @@ class Breaker:
                 return self._judge_probe(now, failed=failed)
             self._count(now, failed=failed)
             return self._opens(now) if failed and self._damning else None
+
+    def forgo(self, era: int) -> None:
+        """Gives back the leave for a call that ended without saying anything about the backend.
+
+        Args:
+            era: what `admit` gave for it.
+        """
+        with self._lock:
+            if era == self._era and self.state is BreakerState.HALF_OPEN and self._out > self._passed:
+                self._out -= 1
+
+    @property
+    def evidence(self) -> tuple[int, int]:
+        """How many calls failed in the window, and how many there were."""
+        return sum(self._failed), sum(self._counts)
 
     def retry_after(self, now: float) -> float:
         """Seconds until it may admit a call, 0 if it may do so already."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from wellwired.errors import InvalidRequestError
+from wellwired.errors import InvalidRequestError, WellwiredError
 from wellwired.middleware.notices import EvictionFailed, NoticeObserver
 from wellwired.middleware.observe import notify
 from wellwired.operations import WriteRequest
@@ -62,7 +62,7 @@ class Evictions:
             try:
                 self._find(name)
             except LookupError as error:
-                raise unknown_store(name, request, self._known) from error
+                raise unknown_store(name, request, self._known, error) from error
 
     def evict(self, changes: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Evicts, store by store; never raises.
@@ -89,15 +89,19 @@ class Evictions:
         return "" if getattr(receipt, "complete", True) else f"a layer failed ({_failed_layers(receipt)})"
 
 
-def unknown_store(name: str, request: WriteRequest, known: tuple[str, ...] = ()) -> InvalidRequestError:
+def unknown_store(
+    name: str, request: WriteRequest, known: tuple[str, ...] = (), error: LookupError | None = None
+) -> InvalidRequestError:
     """The error for a store that a write names and nobody knows.
 
     Args:
         name: the store's name.
         request: what names it.
         known: the names that are known, as far as they are.
+        error: what the search for it ended with; the library's own errors say more.
     """
     hint = f"known: {', '.join(known)}" if known else "give the manager its stores=, or mend the name"
+    hint = str(error) if isinstance(error, WellwiredError) else hint
     what = f"changes names the store {name!r}, which is not known; {hint}"
     return InvalidRequestError(what, target=request.target, type=request.type, reason="changes")
 
