@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from threading import get_ident
 
 from wellwired.clock import Deadline
 from wellwired.writers._forks import renew_in_child
@@ -31,7 +32,7 @@ class Gate:
         room: whether the pool has a connection left, asked by whoever has a place already.
     """
 
-    __slots__ = ("__weakref__", "_room", "_slots", "places")
+    __slots__ = ("__weakref__", "_holder", "_room", "_slots", "places")
 
     def __init__(self, places: int | None, room: Callable[[], bool] = _always) -> None:
         self.places = places
@@ -50,18 +51,26 @@ class Gate:
         """
         if self._slots is not None and not _take(self._slots, deadline):
             return False
+        self._holder = get_ident()
         if self._room() or self._wait_for_room(deadline):
             return True
         self.leave()
         return False
 
+    @property
+    def shut_here(self) -> bool:
+        """Whether this thread would wait for itself: there is one place, and it has it already."""
+        return self.places == 1 and self._holder == get_ident()
+
     def leave(self) -> None:
         """Gives the place back."""
+        self._holder = 0
         if self._slots is not None:
             self._slots.put(None)
 
     def renew(self) -> None:
         """Begins anew in a forked child: places that the parent's threads held are free here."""
+        self._holder = 0  # only of use where there is one place
         # A queue written in C: half the price of a semaphore.
         self._slots: SimpleQueue[None] | None = None if self.places is None else SimpleQueue()
         for _ in range(self.places or 0):

@@ -1,4 +1,4 @@
-"""One explicit transaction of one write, from the way into the pool to the way back.
+"""One explicit transaction of a write, or of several, from the way into the pool to the way back.
 
 The phases are set here, each before the step that it names, because no exception can tell afterwards how far a write
 had come. The deadline's fence stands directly before COMMIT: a write that is late is rolled back, and one whose COMMIT
@@ -34,9 +34,14 @@ __all__ = ["Database", "Transaction"]
 _AUTOCOMMIT = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "autocommit")
 _ENDED = Verdict(ErrorCode.BACKEND, Outcome.UNKNOWN, Retry.NEVER, "handler", renew=True)
 _WENT_ON = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "handler")
+_NESTED = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "nested")
 _POOL_BUSY = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.SAFE, "pool", Speed.SLOW)
 
 _AUTOCOMMIT_WORDS = "the engine is in AUTOCOMMIT, where no write can be undone; make it without that isolation level"
+_NESTED_WORDS = (
+    "this thread already holds the only connection for writes, in a transaction or a handler that is not over; write "
+    "through that transaction, or after it"
+)
 _NO_TIME_WORDS = "the deadline passed before the work began, and nothing was applied; allow more time"
 _CUT_WORDS = "the deadline passed during the work, which was cut off and rolled back; allow more time"
 _ENDED_WORDS = "the handler ended the transaction itself, and what it committed stays; let the writer commit"
@@ -89,18 +94,29 @@ class Transaction:
 
     Args:
         database: where.
-        request: the write, for the words of errors.
+        request: the write, for the words of errors; may be changed from one write to the next.
         deadline: by when COMMIT must have been sent.
     """
 
-    __slots__ = ("_admitted", "_connection", "_database", "_deadline", "_leash", "_request", "_root", "phase")
+    __slots__ = (
+        "_admitted",
+        "_connection",
+        "_database",
+        "_deadline",
+        "_leash",
+        "_renew",
+        "_root",
+        "phase",
+        "request",
+    )
 
     def __init__(self, database: Database, request: WriteRequest, deadline: Deadline) -> None:
         self.phase = Phase.ADMIT
+        self.request = request
         self._database = database
-        self._request = request
         self._deadline = deadline
         self._admitted = False
+        self._renew = False
         self._connection: WriteConnection | None = None
         self._root: RootTransaction | None = None
         self._leash: Leash | None = None
@@ -118,6 +134,8 @@ class Transaction:
             The connection, for the handler.
         """
         database = self._database
+        if database.gate.shut_here:
+            raise _StoppedError(_NESTED, _NESTED_WORDS)
         self.phase = Phase.CHECKOUT
         self._admitted = database.gate.enter(self._deadline)
         if not self._admitted:
@@ -132,19 +150,27 @@ class Transaction:
         self.phase = Phase.EXECUTE
         return connection
 
-    def commit(self) -> None:
-        """Commits, if everything that the handler did would be committed and there is time left."""
+    def check(self) -> None:
+        """Raises if COMMIT would not commit everything that was done so far, or would come too late."""
         root, leash = self._root, self._leash
         assert root is not None and leash is not None, "the transaction is not open"
         self._check(root, leash)
-        if self._deadline.passed or not leash.allow(self._database.grace):
+        if self._deadline.passed:
+            raise _StoppedError(TOO_LATE)
+
+    def commit(self) -> None:
+        """Commits, if everything that the handler did would be committed and there is time left."""
+        self.check()
+        root, leash = self._root, self._leash
+        assert root is not None and leash is not None, "the transaction is not open"
+        if not leash.allow(self._database.grace):
             raise _StoppedError(TOO_LATE)
         self.phase = Phase.COMMIT
         root.commit()
         self.phase = Phase.DONE
 
-    def fail(self, error: BaseException) -> WriteError | None:
-        """Judges a failure, and rolls back or drops the connection.
+    def judge(self, error: BaseException) -> WriteError | None:
+        """Judges a failure, and leaves the transaction as it is.
 
         Args:
             error: what was raised between `open` and the end of `commit`.
@@ -153,15 +179,52 @@ class Transaction:
             The error to raise, or None if it is to be raised as it is (it asks the thread or process to stop).
         """
         if not isinstance(error, Exception):
-            self._abandon(renew=self._leash is None or not self._leash.sturdy)
+            self._renew = self._renew or self._leash is None or not self._leash.sturdy
             return None
         failure, renew = self._judge(error)
-        self._abandon(renew=renew)
+        self._renew = self._renew or renew
+        return failure
+
+    def fail(self, error: BaseException) -> WriteError | None:
+        """Judges a failure as `judge` does, and rolls back or drops the connection."""
+        failure = self.judge(error)
+        self._abandon(renew=self._renew)
         return failure
 
     def undo(self) -> None:
         """Rolls back what was done so far, without calling it a failure."""
-        self._abandon(renew=False)
+        self._abandon(renew=self._renew)
+
+    def set_savepoint(self, name: str) -> None:
+        """Sets a savepoint; raises what the driver raises."""
+        self._database.engine.dialect.do_savepoint(self.connection, name)
+
+    def release_savepoint(self, name: str) -> None:
+        """Forgets a savepoint and keeps what was done since; raises what the driver raises."""
+        self._database.engine.dialect.do_release_savepoint(self.connection, name)
+
+    def back_to_savepoint(self, name: str) -> bool:
+        """Undoes what was done since a savepoint; never raises an `Exception`.
+
+        Some errors (a deadlock on MySQL, an interruption on SQLite) have ended the whole transaction. The backend is
+        the one to say so: it does not know the savepoint any more.
+
+        Returns:
+            Whether the transaction goes on as it was when the savepoint was set.
+        """
+        connection, root, leash = self.connection, self._root, self._leash
+        if self._renew or connection.invalidated or root is None or leash is None or leash.fired:
+            return False
+        if not root.is_active or connection.get_transaction() is not root:
+            return False
+        try:
+            self._database.engine.dialect.do_rollback_to_savepoint(connection, name)
+            self.release_savepoint(name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the savepoint is not there
+            self.judge(error)
+            return False
+        connection.noted = connection.ended_by = None
+        return not leash.broken()
 
     def close(self) -> str:
         """Gives everything back; never raises.
@@ -205,7 +268,7 @@ class Transaction:
             raise _StoppedError(_ENDED, _ENDED_WORDS) if broken == "ended" else _StoppedError(_WENT_ON)
 
     def _judge(self, error: Exception) -> tuple[WriteError, bool]:
-        request, phase = self._request, self.phase
+        request, phase = self.request, self.phase
         if isinstance(error, _StoppedError):
             return write_error(error.verdict, request, phase, message=error.message), error.verdict.renew
         if isinstance(error, AutocommitError):
@@ -221,12 +284,12 @@ class Transaction:
         """A failure that the backend did not raise, though one that was swallowed may have caused it."""
         ended_by = self.connection.ended_by
         if isinstance(error, WriteError):
-            return fill(error, self._request, self.phase), False
-        return (handler_failed(error, self._request), False) if ended_by is None else self._judge_native(ended_by)
+            return fill(error, self.request, self.phase), False
+        return (handler_failed(error, self.request), False) if ended_by is None else self._judge_native(ended_by)
 
     def _judge_native(self, error: BaseException) -> tuple[WriteError, bool]:
         verdict, native = self._classify(error), native_code(error)
-        failure = write_error(verdict, self._request, self.phase, error, native=shown_code(error, native))
+        failure = write_error(verdict, self.request, self.phase, error, native=shown_code(error, native))
         return failure, verdict.renew
 
     def _is_native(self, error: Exception) -> bool:

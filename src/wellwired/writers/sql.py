@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry
@@ -28,24 +27,19 @@ from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
 from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._bounds import bounds_for
-from wellwired.writers._connection import WriteConnection, listen
-from wellwired.writers._native import native_code, shown_code
+from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went, take
+from wellwired.writers._connection import listen
 from wellwired.writers._pool import gate_for
-from wellwired.writers._rules import Native, Rule
+from wellwired.writers._rules import Rule
 from wellwired.writers._transaction import Database, Transaction
-from wellwired.writers.classification import find_rule
-from wellwired.writers.idempotency import Kept, Key, claim, look, store
+from wellwired.writers._units import SQLUnit
+from wellwired.writers.idempotency import Kept, Key, look, store
+from wellwired.writers.protocol import WriterCapabilities, WritesMany
 
 __all__ = ["SQLWriter"]
 
 _BACKEND = "sql"
 _DAYS_3 = 3 * 86_400.0
-_NO_TABLE: frozenset[Native] = frozenset({1146, "42P01", 1})
-_LOOKS = 3
-
-
-class _KeyTakenError(Exception):
-    """The idempotency key was there already."""
 
 
 class SQLWriter:
@@ -107,6 +101,17 @@ class SQLWriter:
         """Whether a key that was seen is answered with the stored result: yes, once the table has been created."""
         return True
 
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        """What it can promise, on transactional tables."""
+        return WriterCapabilities(
+            deadline="fenced",
+            atomic=True,
+            idempotency=True,
+            savepoints=True,
+            batches=isinstance(self, WritesMany),
+        )
+
     def write(self, request: WriteRequest, *, handler: Handler, deadline: Deadline) -> WriteResult[Any]:
         """Makes one attempt in a transaction of its own.
 
@@ -125,25 +130,39 @@ class SQLWriter:
         """
         if request.idempotency_key is None:
             return self._attempt(request, handler, deadline, None)
-        key = Key.of(request, now=self._clock.wall(), ttl=self._key_ttl)
-        for _ in range(_LOOKS):
+        key = self._key_of(request)
+        for _ in range(LOOKS):
             try:
                 return self._attempt(request, handler, deadline, key)
-            except _KeyTakenError:
+            except KeyTakenError:
                 kept = self._replay(request, deadline, key)
                 if kept is not None:
                     return WriteResult(message="done before", data=kept.data, replayed=True)
-        raise BackendError(
-            "other writes with this idempotency key came and went; send it again",
-            retry=Retry.SAFE,
-            phase=Phase.EXECUTE,
-            target=request.target,
-            type=request.type,
-            reason="lock",
-        )
+        raise came_and_went(request, "lock")
+
+    def begin(self, target: str, /, *, deadline: Deadline) -> SQLUnit:
+        """Opens a transaction for several writes; see `wellwired.writers.protocol.Transacts.begin`.
+
+        Args:
+            target: for the words of errors.
+            deadline: by when COMMIT must have been sent.
+
+        Returns:
+            The open unit; a request with an idempotency key takes it, or is replayed, in the unit's own transaction.
+
+        Raises:
+            WriteTimeoutError: there was no connection in time.
+            BackendError: the database failed; nothing is applied.
+        """
+        unit = SQLUnit(self._database, target, deadline, self._key_of)
+        unit.open()
+        return unit
 
     def __repr__(self) -> str:
         return f"SQLWriter({self.name!r}, {self._database.engine.dialect.name})"
+
+    def _key_of(self, request: WriteRequest) -> Key:
+        return Key.of(request, now=self._clock.wall(), ttl=self._key_ttl)
 
     def _attempt(
         self, request: WriteRequest, handler: Handler, deadline: Deadline, key: Key | None
@@ -153,13 +172,13 @@ class SQLWriter:
         try:
             connection = transaction.open()
             if key is not None:
-                self._claim(connection, key, request)
+                take(connection, key, request)
             with after:
                 data = handler.handle(request, connection)
             if key is not None:
                 store(connection, key, data)
             transaction.commit()
-        except _KeyTakenError:
+        except KeyTakenError:
             transaction.undo()
             raise
         except BaseException as error:
@@ -171,26 +190,6 @@ class SQLWriter:
             trouble = transaction.close()
         warnings = ((trouble,) if trouble else ()) + after.run()
         return WriteResult(message="committed", data=data, warnings=warnings)
-
-    def _claim(self, connection: WriteConnection, key: Key, request: WriteRequest) -> None:
-        try:
-            claim(connection, key)
-        except DBAPIError as error:
-            native = native_code(error)
-            rule = find_rule(connection.dialect.name, native, self._database.rules)
-            if rule is not None and rule.reason == "duplicate":
-                raise _KeyTakenError from error
-            if native in _NO_TABLE:
-                raise BackendError(
-                    "the table of idempotency keys is missing; create it once with "
-                    "wellwired.writers.idempotency.create_tables(engine)",
-                    phase=Phase.EXECUTE,
-                    target=request.target,
-                    type=request.type,
-                    backend_code=shown_code(error, native),
-                    reason="no_key_table",
-                ) from error
-            raise
 
     def _replay(self, request: WriteRequest, deadline: Deadline, key: Key) -> Kept | None:
         """What the write that had the key first has left, or None if the key is free again."""

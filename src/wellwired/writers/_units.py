@@ -1,0 +1,166 @@
+"""Several writes in one transaction of a database: a `Unit`, on the same phases, fence and leash as a single write.
+
+The first write that fails ends the unit: it is rolled back there and then, so that its locks are given up, unless a
+savepoint is open that may undo the failure alone. Whether a savepoint is still there after an error is the
+database's to say, and it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wellwired.clock import Deadline
+from wellwired.errors import BackendError, Phase, Retry, WriteError
+from wellwired.handlers.protocol import Handler
+from wellwired.operations import WriteRequest, WriteResult
+from wellwired.writers._claiming import once
+from wellwired.writers._keys import Key
+from wellwired.writers._transaction import Database, Transaction
+
+__all__ = ["SQLUnit", "spoilt"]
+
+_LABEL = "transaction"
+
+
+def spoilt(target: str, first: WriteError | None) -> BackendError:
+    """The error for going on with a transaction in which a write has failed.
+
+    Args:
+        target: where it is open.
+        first: how that write failed, if it is known.
+    """
+    error = BackendError(
+        "an earlier write of this transaction failed, so nothing of it is applied; leave its block, or give writes "
+        "that may fail a nested() block of their own",
+        retry=Retry.NEVER if first is None else first.retry,
+        phase=Phase.EXECUTE,
+        target=target,
+        type=_LABEL,
+        reason="spoilt",
+    )
+    if first is not None:
+        error.outcome, error.backend_code, error.__cause__ = first.outcome, first.backend_code, first
+    return error
+
+
+class SQLUnit:
+    """See the module and `wellwired.writers.protocol.Unit`; for one thread.
+
+    Args:
+        database: where.
+        target: for the words of errors.
+        deadline: by when COMMIT must have been sent.
+        key_of: makes the idempotency key of a request that has one.
+    """
+
+    __slots__ = ("_depth", "_failed", "_key_of", "_label", "_transaction", "_trouble", "usable")
+
+    def __init__(self, database: Database, target: str, deadline: Deadline, key_of: Callable[[WriteRequest], Key]):
+        self.usable = True
+        self._depth = 0
+        self._failed: WriteError | None = None
+        self._trouble: str | None = None
+        self._key_of = key_of
+        self._label = WriteRequest(target, _LABEL, None)
+        self._transaction = Transaction(database, self._label, deadline)
+
+    def open(self) -> None:
+        """Begins; raises a `WriteError` if that fails, and has given everything back then."""
+        try:
+            self._transaction.open()
+        except BaseException as error:
+            self.usable = False
+            failure = self._transaction.fail(error)
+            self.close()
+            if failure is None or failure is error:
+                raise
+            raise failure  # noqa: B904 - its cause is set: the driver's own exception
+
+    def write(self, request: WriteRequest, *, handler: Handler) -> WriteResult[Any]:
+        """See `wellwired.writers.protocol.Unit.write`."""
+        if not self.usable:
+            raise spoilt(request.target, self._failed)
+        transaction = self._transaction
+        transaction.request = request
+        try:
+            transaction.check()
+            if request.idempotency_key is None:
+                data = handler.handle(request, transaction.connection)
+                result: WriteResult[Any] = WriteResult(message="written", data=data)
+            else:
+                result = once(transaction, self._key_of(request), request, handler)
+            transaction.check()
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is None or failure is error:
+                raise
+            raise failure  # noqa: B904 - its cause is set: the driver's own exception
+        finally:
+            transaction.request = self._label
+        return result
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """See `wellwired.writers.protocol.Unit.savepoint`."""
+        if not self.usable:
+            raise spoilt(self._label.target, self._failed)
+        name = f"wellwired_{self._depth + 1}"
+        self._step(lambda: self._transaction.set_savepoint(name))
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._depth -= 1
+            self._go_back(name)
+            raise
+        self._depth -= 1
+        if not self.usable:
+            self._go_back(name)
+            raise spoilt(self._label.target, self._failed)
+        self._step(lambda: self._transaction.release_savepoint(name))
+
+    def commit(self) -> None:
+        """See `wellwired.writers.protocol.Unit.commit`."""
+        if not self.usable:
+            raise spoilt(self._label.target, self._failed)
+        self._step(self._transaction.commit)
+        self.usable = False
+
+    def rollback(self) -> None:
+        """See `wellwired.writers.protocol.Unit.rollback`."""
+        self.usable = False
+        self._transaction.undo()
+
+    def close(self) -> str:
+        """See `wellwired.writers.protocol.Unit.close`."""
+        self.usable = False
+        if self._trouble is None:
+            self._trouble = self._transaction.close()
+        return self._trouble
+
+    def _step(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is None or failure is error:
+                raise
+            raise failure  # noqa: B904 - its cause is set: the driver's own exception
+
+    def _fail(self, error: BaseException) -> WriteError | None:
+        transaction = self._transaction
+        self.usable = False
+        # With a savepoint open there may be something to go back to.
+        committing = transaction.phase is Phase.COMMIT
+        failure = transaction.judge(error) if self._depth and not committing else transaction.fail(error)
+        self._failed = self._failed or failure
+        return failure
+
+    def _go_back(self, name: str) -> None:
+        self.usable = self._transaction.back_to_savepoint(name)
+        if self.usable:
+            self._failed = None
+        elif not self._depth:
+            self._transaction.undo()
