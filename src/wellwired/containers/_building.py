@@ -6,7 +6,7 @@ library is imported when a part that needs it is built, so that importing the li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wellwired.containers import pools, providers
@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from wellwired.stores import Store
     from wellwired.writers import Writer
 
-__all__ = ["database", "make_manager", "make_metrics", "redis_server", "store", "variable", "writable", "writer"]
+__all__ = [
+    "database",
+    "make_manager",
+    "make_metrics",
+    "redis_server",
+    "store",
+    "store_finder",
+    "variable",
+    "writable",
+    "writer",
+]
 
 Provider = providers.Provider[Any]
 Family = providers.Named[Any]
@@ -102,8 +112,10 @@ def make_manager(
     writers: Mapping[str, Writer],
     own_writers: Iterable[Writer],
     middleware: Iterable[WriteMiddleware],
+    *,
     settings: WriteSettings,
     metrics: Metrics,
+    stores: Provider,
 ) -> WriteManager:
     """The write manager over the writers of the settings and the application's own."""
     policy = RetryPolicy(attempts=settings.attempts, base=settings.backoff_base, cap=settings.backoff_cap)
@@ -114,7 +126,29 @@ def make_manager(
         attempt_timeout=settings.attempt_timeout,
         retry=policy,
         metrics=metrics,
+        stores=store_finder(stores),
     )
+
+
+def store_finder(stores: Provider) -> Callable[[str], DelegatedStore[Any]]:
+    """Finds a layered store by its dotted name, building it at first use.
+
+    Args:
+        stores: the family of stores, or whatever an application put in its place.
+    """
+
+    def find(name: str) -> DelegatedStore[Any]:
+        family, _, key = name.partition(".")
+        if family != "stores":
+            raise KeyError(name)
+        if not isinstance(stores, providers.Named) or stores.last_overriding is not None:
+            stood_in: DelegatedStore[Any] = stores()[key]
+            return stood_in
+        stores.member(key)
+        found: DelegatedStore[Any] = stores[key]()
+        return found
+
+    return find
 
 
 def make_metrics(settings: MetricsSettings) -> Metrics:

@@ -41,7 +41,7 @@ class Application(Container):
     ``writers``         a family of writers, one for each database and Redis: ``writers.sql.main``
     ``own_writers``     a list of writers that the application brings
     ``write_middleware`` a list of middleware around every write; the last one runs first
-    ``write_manager``   leads writes to the writers
+    ``write_manager``   leads writes to the writers, and evicts from the stores what they say they change
     ``own_layers``      layers that the application brings, by the name that the settings use for them
     ``store_middleware`` a list of middleware around every operation of the stores; the last one runs first
     ``stores``          a family of layered stores: ``stores.users`` from ``WELLWIRED__STORES__USERS__LAYERS``
@@ -81,9 +81,6 @@ class Application(Container):
     )
     own_writers: providers.List = providers.List()
     write_middleware: providers.List = providers.List()
-    write_manager: providers.Singleton[WriteManager] = providers.Singleton(
-        building.make_manager, writers, own_writers, write_middleware, settings.provided.writes, metrics
-    )
 
     own_layers: providers.Dict = providers.Dict()
     store_middleware: providers.List = providers.List()
@@ -92,4 +89,15 @@ class Application(Container):
         building.store,
         variable=providers.Callable(building.variable, settings, "stores", "layers"),
         deps={"sql": sql, "redis": redis, "own_layers": own_layers, "middleware": store_middleware},
+    )
+
+    # The stores are handed over uncalled: one is built when a write names it, and it may need the manager itself.
+    write_manager: providers.Singleton[WriteManager] = providers.Singleton(
+        building.make_manager,
+        writers,
+        own_writers,
+        write_middleware,
+        settings=settings.provided.writes,
+        metrics=metrics,
+        stores=stores.provider,
     )
