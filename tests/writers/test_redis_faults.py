@@ -104,21 +104,20 @@ class TestFaults:
 
         assert (caught.value.outcome, caught.value.retry) == (Outcome.UNKNOWN, Retry.IF_IDEMPOTENT)
 
-    @pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.LOSE_REQUEST])
-    def test_a_lost_answer_with_a_key_can_be_sent_again(
-        self, client: Client, proxied: tuple[Proxy, RedisWriter], fault: Fault
+    def test_a_lost_request_with_a_key_can_be_sent_again(
+        self, client: Client, proxied: tuple[Proxy, RedisWriter]
     ) -> None:
         """Sending it again ends with one effect and the right answers."""
         proxy, writer = proxied
         proxy._trigger = b"EVAL"
-        proxy.arm(fault)
+        proxy.arm(Fault.LOSE_REQUEST)
         with pytest.raises(BackendError) as caught:
             write(writer, count_up, key="k")
         assert caught.value.outcome is Outcome.UNKNOWN
 
         again = write(writer, count_up, key="k")
 
-        assert (again.data, again.replayed) == ([1, True], fault is Fault.LOSE_ANSWER)
+        assert (again.data, again.replayed) == ([1, True], False)
         assert client.get("n") == b"1"
 
     def test_a_lost_answer_while_watching_is_unknown(self, client: Client, proxied: tuple[Proxy, RedisWriter]) -> None:

@@ -7,7 +7,7 @@ still be called by itself, in a test or by another handler.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from wellwired.handlers.protocol import NamesChanges, PayloadModel, traits
@@ -30,6 +30,9 @@ class FunctionHandler(Generic[C_contra, R_co]):
         idempotent: whether doing it twice is harmless.
         uses_client: Redis only: whether it wants the client and not a MULTI pipeline.
         changes: names the keys of layered stores that a request changes; None for none.
+        fenced: Redis only: whether what it queues does nothing once the deadline has passed; a script does it then.
+        many: does many requests at once, given all of them and the connection, and returns the data of each by
+            position; None if they are to be done one by one.
 
     Raises:
         RegistrationError: an argument is of the wrong kind.
@@ -45,6 +48,8 @@ class FunctionHandler(Generic[C_contra, R_co]):
         idempotent: bool = False,
         uses_client: bool = False,
         changes: NamesChanges | None = None,
+        fenced: bool = False,
+        many: Callable[[Sequence[WriteRequest], C_contra], Sequence[R_co]] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.type = type
@@ -53,8 +58,10 @@ class FunctionHandler(Generic[C_contra, R_co]):
         self.idempotent = idempotent
         self.uses_client = uses_client
         self.changes = changes
+        self.fenced = fenced
         # An instance attribute, so that a write calls the function without a frame in between.
         self.handle = function
+        self.handle_many = many
         traits(self)
 
     def __call__(self, request: WriteRequest, connection: C_contra, /) -> R_co:
@@ -73,6 +80,8 @@ def handler(
     idempotent: bool = False,
     uses_client: bool = False,
     changes: NamesChanges | None = None,
+    fenced: bool = False,
+    many: Callable[[Sequence[WriteRequest], Any], Sequence[R_co]] | None = None,
 ) -> Callable[[Callable[[WriteRequest, Any], R_co]], FunctionHandler[Any, R_co]]:
     """Decorates a function of a request and a connection into a handler; it stays callable.
 
@@ -83,6 +92,9 @@ def handler(
         idempotent: whether doing it twice is harmless; then a write with an unknown outcome may be sent again.
         uses_client: Redis only: whether it wants the client and not a MULTI pipeline.
         changes: names the keys of layered stores that a request changes; None for none.
+        fenced: Redis only: whether what it queues does nothing once the deadline has passed; a script does it then.
+        many: does many requests at once, given all of them and the connection, and returns the data of each by
+            position; None if they are to be done one by one. See `Handler` about `handle_many`.
 
     Returns:
         The decorator.
@@ -100,6 +112,8 @@ def handler(
             idempotent=idempotent,
             uses_client=uses_client,
             changes=changes,
+            fenced=fenced,
+            many=many,
         )
 
     return decorate

@@ -34,6 +34,8 @@ class Handler(Protocol):
     - ``idempotent: bool = False`` - doing it twice leaves what doing it once leaves, so a write whose outcome is
       unknown may be sent again.
     - ``uses_client: bool = False`` - Redis only: it wants the client and not a MULTI pipeline.
+    - ``fenced: bool = False`` - Redis only: what it queues is sent as a script that does nothing once the deadline has
+      passed, and not as a MULTI block. The ready-made handlers are.
     - ``changes(request) -> Mapping`` - the keys of layered stores that the write changes, by the store's dotted name,
       such as ``{"stores.users": ["user:1"]}``. It is asked before anything is sent, with the payload converted, and
       must only look at the request; after the commit the copies of these keys are evicted.
@@ -75,6 +77,7 @@ class HandlerTraits:
         idempotent: whether doing it twice is harmless.
         uses_client: whether it wants the Redis client itself.
         changes: names the keys of layered stores that a request changes, or None.
+        fenced: whether what it queues on Redis does nothing once the deadline has passed.
     """
 
     backend: str = ""
@@ -82,6 +85,7 @@ class HandlerTraits:
     idempotent: bool = False
     uses_client: bool = False
     changes: NamesChanges | None = None
+    fenced: bool = False
 
 
 def traits(handler: Handler) -> HandlerTraits:
@@ -112,4 +116,8 @@ def traits(handler: Handler) -> HandlerTraits:
     changes = getattr(handler, "changes", None)
     if changes is not None and not callable(changes):
         raise RegistrationError(f"the handler of {kind!r} has `changes` that is no function of a request")
-    return HandlerTraits(backend, model, bool(idempotent), bool(uses_client), changes)
+    many = getattr(handler, "handle_many", None)
+    if many is not None and not callable(many):
+        raise RegistrationError(f"the handler of {kind!r} has `handle_many` that is no method")
+    fenced = bool(getattr(handler, "fenced", False))
+    return HandlerTraits(backend, model, bool(idempotent), bool(uses_client), changes, fenced)

@@ -1,6 +1,7 @@
 """Ready-made handlers for Redis: set with a TTL, delete, hash set, increment, stream add.
 
-Each queues its command on the MULTI pipeline that the writer sends; the data of the result is the list of replies.
+Each queues its command on the pipeline that the writer sends; the data of the result is the list of replies. They are
+fenced: Redis does nothing of them once the write's deadline has passed.
 They need no redis-py to be imported. Texts, bytes and numbers are written as they are and read back by any client;
 every other value is written as JSON.
 
@@ -125,7 +126,9 @@ def set_value(*, type: str, changes: NamesChanges | None = None) -> RedisHandler
         wanted: SetValue = request.payload
         pipeline.set(wanted.key, _stored(wanted.value), px=_milliseconds(wanted.ttl))
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=SetValue, idempotent=True, changes=changes)
+    return FunctionHandler(
+        handle, type=type, backend="redis", payload_model=SetValue, idempotent=True, changes=changes, fenced=True
+    )
 
 
 def delete_keys(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
@@ -141,7 +144,7 @@ def delete_keys(*, type: str, changes: NamesChanges | None = None) -> RedisHandl
         pipeline.unlink(*wanted.keys)
 
     return FunctionHandler(
-        handle, type=type, backend="redis", payload_model=DeleteKeys, idempotent=True, changes=changes
+        handle, type=type, backend="redis", payload_model=DeleteKeys, idempotent=True, changes=changes, fenced=True
     )
 
 
@@ -158,7 +161,9 @@ def hash_set(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
         pipeline.hset(wanted.key, mapping={name: _stored(value) for name, value in wanted.fields.items()})
         _limit(pipeline, wanted.key, wanted.ttl)
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=HashSet, idempotent=True, changes=changes)
+    return FunctionHandler(
+        handle, type=type, backend="redis", payload_model=HashSet, idempotent=True, changes=changes, fenced=True
+    )
 
 
 def increment(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
@@ -174,7 +179,7 @@ def increment(*, type: str, changes: NamesChanges | None = None) -> RedisHandler
         pipeline.incrby(wanted.key, wanted.by)
         _limit(pipeline, wanted.key, wanted.ttl)
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=Increment, changes=changes)
+    return FunctionHandler(handle, type=type, backend="redis", payload_model=Increment, changes=changes, fenced=True)
 
 
 def stream_add(*, type: str, changes: NamesChanges | None = None) -> RedisHandler:
@@ -190,7 +195,7 @@ def stream_add(*, type: str, changes: NamesChanges | None = None) -> RedisHandle
         entry = {name: _stored(value) for name, value in wanted.fields.items()}
         pipeline.xadd(wanted.key, entry, maxlen=wanted.max_length, approximate=True)  # type: ignore[arg-type]
 
-    return FunctionHandler(handle, type=type, backend="redis", payload_model=StreamAdd, changes=changes)
+    return FunctionHandler(handle, type=type, backend="redis", payload_model=StreamAdd, changes=changes, fenced=True)
 
 
 def _limit(pipeline: Pipeline, key: str, ttl: float | None) -> None:

@@ -63,6 +63,7 @@ class Lane:
         self.applied = 0
         self.unanswered = False
         self.dropped = False
+        self.limit: int | str | None = None
         self._pool = pool
         self._out: dict[int, LaneConnection] = {}
 
@@ -122,6 +123,11 @@ class LaneConnection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
+    @property
+    def socket(self) -> Any:
+        """What it is connected by now; another object once it has been connected again."""
+        return getattr(self.inner, "_sock", None)  # it has no public name
+
     def send_command(self, *words: Any, **options: Any) -> None:
         """Packs and sends one command; see `send_packed_command`."""
         name = str(words[0]).split(" ", 1)[0].upper()
@@ -145,6 +151,9 @@ class LaneConnection:
             self._stale = self._stale or (rule is not None and rule.kind is Kind.UNAVAILABLE)
             self._lane.unanswered = self._lane.unanswered or (word is None and not self._quiet)
             self._lane.dropped = self._lane.dropped or word is None
+            if word is None:
+                # Sentinel's connections would go on, with somebody else's answer.
+                self.inner.disconnect()
             raise
         if not self._quiet:
             self._lane.applied += 1
@@ -186,6 +195,6 @@ class LaneConnection:
             self._wait_at_most(seconds if usual is None else min(usual, seconds))
 
     def _wait_at_most(self, seconds: float | None) -> None:
-        sock = getattr(self.inner, "_sock", None)  # it has no public name; fakeredis has one that never waits
-        if sock is not None and hasattr(sock, "settimeout"):
+        sock = self.socket
+        if sock is not None and hasattr(sock, "settimeout"):  # fakeredis has one that never waits
             sock.settimeout(seconds)

@@ -16,7 +16,7 @@ from wellwired.operations import WriteRequest
 from wellwired.writers._failures import POOL_FULL, TOO_LATE, fill, write_error
 from wellwired.writers._lane import Lane, LateError
 from wellwired.writers._native import redis_word
-from wellwired.writers._redis_script import Command
+from wellwired.writers._redis_fence import Command
 from wellwired.writers.classification import Verdict, classify, find_rule
 from wellwired.writers.protocol import handler_failed
 
@@ -26,6 +26,10 @@ _SCRIPTS = frozenset({"EVAL", "EVALSHA", "FCALL"})
 _BAD_DATA = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "data")
 _UNREAD = Verdict(ErrorCode.BACKEND, Outcome.UNKNOWN, Retry.NEVER, "answer", renew=True)
 _UNREAD_WORDS = "the commands were sent, and a callback of the client could not read the answer; mend the callback"
+_BY_THEN_WORDS = (
+    "the commands were sent and the answer was lost; Redis does them before the deadline or never, so look after it "
+    "whether the data is there before sending it again, or give such writes an idempotency key"
+)
 _LATE_WORDS = "the deadline passed before the commands were sent, and nothing was applied; allow more time"
 
 
@@ -96,7 +100,8 @@ def _failure(error: Exception, lane: Lane, request: WriteRequest, direct: bool) 
     if not answered:
         return handler_failed(error, request)
     verdict = classify("redis", word, phase, lost=lane.dropped, late=lane.deadline.passed)
-    return write_error(verdict, request, phase, error, native=word)
+    words = _BY_THEN_WORDS if verdict.reason == "commit_unknown" and lane.limit else ""
+    return write_error(verdict, request, phase, error, native=word, message=words)
 
 
 def _word(error: Exception, lane: Lane) -> str | None:

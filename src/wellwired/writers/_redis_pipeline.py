@@ -13,7 +13,7 @@ from redis.client import Pipeline
 
 from wellwired.errors import BackendError, Phase
 from wellwired.writers._lane import Lane
-from wellwired.writers._redis_script import Command
+from wellwired.writers._redis_fence import Command
 
 __all__ = ["WritePipeline"]
 

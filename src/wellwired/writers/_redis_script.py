@@ -3,7 +3,8 @@
 MULTI cannot ask whether a key is there and go on only if it is not, so a write with an idempotency key is sent as a
 script: it looks for the key's record, takes the key, runs the commands one after the other as MULTI would, and stores
 their answers, all in one atomic step. The record lives as long as keys are kept. It is claimed before the commands
-run, so that a server without memory refuses while nothing is applied.
+run, so that a server without memory refuses while nothing is applied. A new key is refused after the deadline (see
+`_redis_fence`), so that from then on the record tells what became of a write whose answer was lost.
 
 Answers come back, and are stored, in a small form of their own, because Lua's tables would turn into other things on
 the way: a letter, and a length or a number.
@@ -11,17 +12,36 @@ the way: a letter, and a length or a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis import ResponseError
 
 from wellwired.writers._keys import Key
+from wellwired.writers._redis_fence import CLOCK, Command, Script, flat
 
-__all__ = ["SCRIPT", "Answer", "arguments", "parse", "record_name"]
+__all__ = ["ASK", "ONCE", "Answer", "arguments", "parse", "record_name"]
 
-SCRIPT = """
+_LOOK: Final = (
+    CLOCK
+    + """
+local known = redis.call('HMGET', KEYS[1], 'fingerprint', 'data', 'answers', 'by')
+if known[1] then
+  if known[1] ~= ARGV[2] then return {'reused', now, '', ''} end
+  return {known[4] == ARGV[3] and 'done' or 'replay', now, known[2], known[3]}
+end
+if limit and now >= limit then return {'expired', now, '', ''} end
+"""
+)
+
+# KEYS: the record. ARGV: the limit, the fingerprint, the attempt's name.
+ASK: Final = Script(_LOOK + "return {'open', now, '', ''}")
+
+# KEYS: the record. ARGV: the limit, the fingerprint, the attempt's name, milliseconds to keep it, the handler's result,
+# the commands.
+ONCE: Final = Script(
+    """
 local function pack(r)
   local kind = type(r)
   if kind == 'number' then return string.format(':%.0f;', r) end
@@ -35,19 +55,18 @@ local function pack(r)
   for i = 1, #r do parts[i + 1] = pack(r[i]) end
   return table.concat(parts)
 end
-local known = redis.call('HMGET', KEYS[1], 'fingerprint', 'data', 'answers')
-if known[1] then
-  if known[1] ~= ARGV[1] then return {'reused', '', ''} end
-  return {'replay', known[2], known[3]}
-end
-redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'data', ARGV[3], 'answers', '')
-local answers, applied, at, count = {}, 0, 4, 0
+"""
+    + _LOOK
+    + """
+redis.call('HSET', KEYS[1], 'fingerprint', ARGV[2], 'by', ARGV[3], 'data', ARGV[5], 'answers', '')
+local answers, applied, at, count = {}, 0, 6, 0
 while at <= #ARGV do
   local words = tonumber(ARGV[at])
   local answer = redis.pcall(unpack(ARGV, at + 1, at + words))
-  if type(answer) ~= 'table' or not answer['err'] then applied = applied + 1 end
   count = count + 1
   answers[count] = pack(answer)
+  if type(answer) ~= 'table' or not answer['err'] then applied = applied + 1
+  elseif applied == 0 then break end
   at = at + words + 1
 end
 local packed = '*' .. count .. ';' .. table.concat(answers)
@@ -55,19 +74,19 @@ if count > 0 and applied == 0 then
   redis.call('DEL', KEYS[1])
 else
   redis.call('HSET', KEYS[1], 'answers', packed)
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
-return {'done', ARGV[3], packed}
+return {'done', now, ARGV[5], packed}
 """
-
-Command = tuple[tuple[Any, ...], Mapping[str, Any]]
+)
 
 
 class Answer(NamedTuple):
     """What the script said.
 
     Args:
-        state: ``done``, ``replay`` or ``reused``.
+        state: ``done`` by this attempt, ``replay`` of another's, ``reused``, ``expired``, or ``open`` for one that may
+            still come.
         data: what the handler returned, as it was stored; None if that was nothing.
         answers: the answers to the commands, in order; an error stands as a `ResponseError`.
     """
@@ -82,29 +101,26 @@ def record_name(key: Key) -> str:
     return f"wellwired:key:{key.id}"
 
 
-def arguments(key: Key, data: bytes, commands: Sequence[Command]) -> list[Any]:
-    """What the script is given after the record's name.
+def arguments(key: Key, attempt: bytes, data: bytes, commands: Sequence[Command]) -> list[Any]:
+    """What the script is given after the limit.
 
     Args:
         key: the request's.
+        attempt: the attempt's own name, by which it knows its record again.
         data: the handler's result as JSON, or nothing.
         commands: the queued commands.
     """
-    given: list[Any] = [key.fingerprint, max(1, key.expires - key.now) * 1000, data]
-    for words, _ in commands:
-        split = [*str(words[0]).split(), *words[1:]]
-        given += [len(split), *split]
-    return given
+    return [key.fingerprint, attempt, max(1, key.expires - key.now) * 1000, data, *flat(commands)]
 
 
-def parse(raw: Sequence[bytes], text: Callable[[bytes], Any]) -> Answer:
+def parse(raw: Sequence[Any], text: Callable[[bytes], Any]) -> Answer:
     """Reads the script's answer.
 
     Args:
         raw: as Redis sent it, not decoded.
         text: how the client decodes a string.
     """
-    state, data, packed = raw
+    state, _, data, packed = raw
     answers = _unpack(packed, 0, text)[0] if packed else []
     return Answer(state.decode(), msgspec.json.decode(data) if data else None, answers)
 

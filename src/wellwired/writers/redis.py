@@ -17,24 +17,21 @@ The same code runs on fakeredis, behind ``memory://``. Redis Cluster is not supp
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from redis import BlockingConnectionPool, Redis
 
 from wellwired.clock import SYSTEM, Clock, Deadline
-from wellwired.errors import InvalidRequestError, Phase, RegistrationError
+from wellwired.errors import Phase, RegistrationError
+from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
 from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._failures import POOL_FULL, write_error
 from wellwired.writers._gate import Gate
-from wellwired.writers._keys import Key, reused, stored_form
-from wellwired.writers._lane import Lane
-from wellwired.writers._redis_failures import check_answers, judge
-from wellwired.writers._redis_pipeline import WritePipeline
-from wellwired.writers._redis_script import SCRIPT, Answer, Command, arguments, parse, record_name
+from wellwired.writers._redis_attempt import Backend
 
 __all__ = ["RedisWriter"]
 
@@ -55,6 +52,8 @@ class RedisWriter:
         commit_grace: seconds after the deadline for which the answer to sent commands is waited for; the client's
             own `socket_timeout` ends the wait if that is sooner.
         key_ttl: seconds for which an idempotency key is remembered.
+        fence: whether the handlers that ask for it have their commands sent as a script that looks at the deadline;
+            it needs a user that may run scripts, as idempotency keys do.
 
     Raises:
         RegistrationError: the client retries commands by itself, or is none for a single Redis.
@@ -70,16 +69,15 @@ class RedisWriter:
         clock: Clock = SYSTEM,
         commit_grace: float = 2.0,
         key_ttl: float = _DAYS_3,
+        fence: bool = True,
     ) -> None:
         self.name = name
         self.targets = (name, *(target for target in targets if target != name))
         self._handlers = Registry() if handlers is None else handlers
-        self._clock = clock
-        self._grace = commit_grace
-        self._key_ttl = key_ttl
         self._served = frozenset(self.targets)
         _refuse_retries(name, client)
         self._client = client
+        self._backend = Backend(client, clock, commit_grace, key_ttl, fence)
         self._gate = Gate(_places(client), self._room)
 
     def supports(self, target: str) -> bool:
@@ -109,99 +107,33 @@ class RedisWriter:
         Args:
             request: a valid request.
             handler: called with the request and a pipeline to queue commands on; or a client, if it `uses_client`.
-            deadline: by when the commands must have been sent.
+            deadline: by when the commands must have been sent; and have been taken up, if the handler is `fenced` or
+                there is an idempotency key.
 
         Returns:
             What the handler returned; the list of Redis's answers if that was None.
 
         Raises:
-            WriteTimeoutError: nothing was sent.
+            WriteTimeoutError: nothing was sent, or it was taken up too late; nothing is applied.
             InvalidRequestError: the idempotency key was used with another payload, or cannot be kept for this handler.
             BackendError: Redis or the handler failed; see its `outcome` and `retry`.
         """
         if not self._gate.enter(deadline):
             raise write_error(POOL_FULL, request, Phase.CHECKOUT)
-        direct = bool(getattr(handler, "uses_client", False))
-        lane = Lane(self._client.connection_pool, deadline, self._grace)
+        after = Collected()
         try:
-            return (self._directly if direct else self._queued)(lane, request, handler)
-        except BaseException as error:
-            failure = judge(error, lane, request, direct=direct)
-            if failure is None or failure is error:
-                raise
-            raise failure  # noqa: B904 - its cause is set: redis-py's own exception
+            result = self._backend.attempt(request, handler, deadline, after)
         finally:
-            lane.close()
             self._gate.leave()
+        warnings = () if result.replayed else after.run()
+        return replace(result, warnings=warnings) if warnings else result
 
     def __repr__(self) -> str:
         return f"RedisWriter({self.name!r})"
 
-    def _directly(self, lane: Lane, request: WriteRequest, handler: Handler) -> WriteResult[Any]:
-        if request.idempotency_key is not None and not getattr(handler, "idempotent", False):
-            raise _no_key(request, "uses the client")
-        return WriteResult(message="applied", data=handler.handle(request, self._client_on(lane)))
-
-    def _queued(self, lane: Lane, request: WriteRequest, handler: Handler) -> WriteResult[Any]:
-        pipeline = WritePipeline(lane, self._client.response_callbacks)
-        data = handler.handle(request, pipeline)
-        commands = pipeline.take()
-        if request.idempotency_key is not None:
-            if pipeline.conditional:
-                raise _no_key(request, "watches keys or runs scripts")
-            return self._once(lane, request, data, commands)
-        answers = pipeline.commit()
-        check_answers(answers, commands, request)
-        return WriteResult(message="applied", data=answers if data is None else data)
-
-    def _once(self, lane: Lane, request: WriteRequest, data: Any, commands: Sequence[Command]) -> WriteResult[Any]:
-        """Sends the commands as one script that runs them only if the key is new."""
-        key = Key.of(request, now=self._clock.wall(), ttl=self._key_ttl)
-        stored = b"" if data is None else stored_form(data)
-        sent = (SCRIPT, 1, record_name(key), *arguments(key, stored, commands))
-        client = self._client_on(lane)
-        raw: Any = client.execute_command("EVAL", *sent, NEVER_DECODE=True)  # type: ignore[no-untyped-call]
-        answer = parse(raw, self._client.get_encoder().decode)
-        if answer.state == "reused":
-            raise reused(key)
-        answers = self._called_back(answer, commands)
-        check_answers(answers, commands, request)
-        replayed = answer.state == "replay"
-        message = "done before" if replayed else "applied"
-        return WriteResult(message=message, data=answers if answer.data is None else answer.data, replayed=replayed)
-
-    def _called_back(self, answer: Answer, commands: Sequence[Command]) -> list[Any]:
-        """The answers as the client's methods would return them."""
-        if len(answer.answers) != len(commands):  # stored by an earlier version of the handler
-            return answer.answers
-        callbacks = self._client.response_callbacks
-        return [
-            callbacks[words[0]](reply, **options)
-            if words[0] in callbacks and not isinstance(reply, Exception)
-            else reply
-            for reply, (words, options) in zip(answer.answers, commands, strict=True)
-        ]
-
-    def _client_on(self, lane: Lane) -> Redis:
-        """The application's client, except that it uses the lane."""
-        client = copy.copy(self._client)
-        client.connection_pool = cast(Any, lane)
-        client.connection, client.auto_close_connection_pool = None, False
-        return client
-
     def _room(self) -> bool:
         pool = self._client.connection_pool
         return not isinstance(pool, BlockingConnectionPool) or not pool.pool.empty()
-
-
-def _no_key(request: WriteRequest, why: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"an idempotency key cannot be kept for {request.type!r}, because its handler {why}; leave the key out, or let "
-        "the handler only queue commands",
-        target=request.target,
-        type=request.type,
-        reason="idempotency_key",
-    )
 
 
 def _places(client: Redis) -> int | None:
