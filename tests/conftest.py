@@ -57,6 +57,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     spread = getattr(config.option, "numprocesses", None)
     for line in [f"{kind}: {servers.plan(kind)}" for kind in KINDS] if spread else servers.used():
         terminalreporter.write_line(f"server {line}")
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if getattr(report, "when", "") == "call":
+            for text in (value for name, value in report.user_properties if name == "counts"):
+                terminalreporter.write_line(str(text))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
