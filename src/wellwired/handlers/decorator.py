@@ -81,7 +81,7 @@ def handler(
     uses_client: bool = False,
     changes: NamesChanges | None = None,
     fenced: bool = False,
-    many: Callable[[Sequence[WriteRequest], Any], Sequence[R_co]] | None = None,
+    many: Callable[[Sequence[WriteRequest], Any], Sequence[Any]] | None = None,
 ) -> Callable[[Callable[[WriteRequest, Any], R_co]], FunctionHandler[Any, R_co]]:
     """Decorates a function of a request and a connection into a handler; it stays callable.
 
