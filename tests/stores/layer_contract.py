@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered, Store
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Store, Tagged
 
 PassTime = Callable[[float], None]
 
@@ -56,6 +56,16 @@ class LayerContract:
     def ordered(self, store: Store) -> Ordered:
         """The store as `Ordered`."""
         return store if isinstance(store, Ordered) else pytest.skip("not Ordered")
+
+    @pytest.fixture
+    def stale(self, store: Store) -> KeepsStale:
+        """The store as `KeepsStale`."""
+        return store if isinstance(store, KeepsStale) else pytest.skip("not KeepsStale")
+
+    @pytest.fixture
+    def tagged(self, store: Store) -> Tagged:
+        """The store as `Tagged`."""
+        return store if isinstance(store, Tagged) else pytest.skip("not Tagged")
 
     # --- one key
 
@@ -260,6 +270,97 @@ class LayerContract:
         store.delete("a")
         assert not ordered.put_many({"a": (Entry(self.ONE), token)})
         assert store.get("a") is None
+
+    # --- stale lives
+
+    def test_a_stale_value_is_shown_only_to_who_asks_for_it(
+        self, store: Store, stale: KeepsStale, many: Many, pass_time: PassTime
+    ) -> None:
+        """After its fresh life a value is there for `read_stale` alone, and after its stale life for nobody."""
+        many.set_many({"a": Entry(self.ONE, 10.0, 20.0), "b": Entry(self.ONE, 10.0), "c": Entry(self.TWO)})
+        fresh = stale.read_stale(["a", "b", "c", "nothing"])
+        assert set(fresh) == {"a", "b", "c"}
+        assert fresh["a"].left is not None and 9.0 < fresh["a"].left <= 10.0 and fresh["a"].stale == 20.0
+        pass_time(12.0)
+        assert store.get("a") is None and store.has("a") is False and many.get_many(["a"]) == {}
+        assert list(store.keys()) == ["c"]
+        kept = stale.read_stale(["a", "b", "c"])
+        assert set(kept) == {"a", "c"} and (kept["a"].value, kept["a"].left) == (self.ONE, 0.0)
+        assert 15.0 < kept["a"].stale <= 18.0
+        pass_time(18.5)
+        assert set(stale.read_stale(["a", "b", "c"])) == {"c"}
+
+    def test_a_delete_ends_the_stale_life_too(
+        self, store: Store, stale: KeepsStale, many: Many, pass_time: PassTime
+    ) -> None:
+        """Deleted, replaced and cleared values are not kept as stale ones; deleting a stale one removes nothing."""
+        for act in (lambda: store.delete("a"), lambda: store.set("a", self.TWO, 0.0), store.clear):
+            many.set_many({"a": Entry(self.ONE, 10.0, 500.0)})
+            act()
+            assert stale.read_stale(["a"]) == {}
+        many.set_many({"a": Entry(self.ONE, 10.0, 500.0)})
+        pass_time(12.0)
+        assert store.delete("a") is False and stale.read_stale(["a"]) == {}
+
+    def test_a_fill_keeps_the_stale_life(self, stale: KeepsStale, fenced: Fenced, ordered: Ordered) -> None:
+        """Fills and ordered writes take the stale life over, and it is read again with the entry."""
+        assert fenced.fill("a", Entry(self.ONE, 10.0, 20.0), fenced.read("a")[1]) is True
+        ordered.put_many({"b": (Entry(self.ONE, 10.0, 30.0), ordered.tokens(["b"])["b"])})
+        entries = [fenced.read(key)[0] for key in ("a", "b")]
+        assert [entry and entry.stale for entry in entries] == [20.0, 30.0]
+
+    # --- tags
+
+    def test_invalidating_a_tag_removes_all_that_bear_it(self, store: Store, many: Many, tagged: Tagged) -> None:
+        """And nothing else, whatever the tags are called; what is set again afterwards stays."""
+        bearers = {"a": ("t",), "b": ("t", "u"), "c": ("u",), "d": (), "e": ("t:1",), "f": ("T",)}
+        many.set_many({key: Entry(self.ONE, 60.0, 0.0, tags) for key, tags in bearers.items()})
+        entry = store.get("b")
+        assert entry is not None and set(entry.tags) == {"t", "u"}
+        tagged.invalidate_tags(["t", "unknown"])
+        assert sorted(store.keys()) == ["c", "d", "e", "f"] and set(many.get_many(list(bearers))) == {
+            "c",
+            "d",
+            "e",
+            "f",
+        }
+        assert store.get("a") is None and store.has("b") is False
+        many.set_many({"a": Entry(self.TWO, 60.0, 0.0, ("t",))})
+        assert store.has("a")
+        tagged.invalidate_tags([])
+        assert store.has("a")
+
+    def test_a_value_set_without_its_tag_has_it_no_more(self, store: Store, many: Many, tagged: Tagged) -> None:
+        """Tags belong to the value and not to the key."""
+        many.set_many({"a": Entry(self.ONE, None, 0.0, ("t",)), "b": Entry(self.ONE, None, 0.0, ("t",))})
+        store.set("a", self.TWO)
+        store.delete("b")
+        store.set("b", self.TWO)
+        tagged.invalidate_tags(["t"])
+        assert store.get("a") == Entry(self.TWO) and store.get("b") == Entry(self.TWO)
+
+    def test_an_invalidation_makes_tokens_of_tagged_fills_stale(
+        self, store: Store, fenced: Fenced, ordered: Ordered, tagged: Tagged
+    ) -> None:
+        """A tagged value that was read before an invalidation is not let in after it, by no way."""
+        _, token = fenced.read("a")
+        tokens = ordered.tokens(["b"])
+        tagged.invalidate_tags(["t"])
+        assert fenced.fill("a", Entry(self.ONE, 60.0, 0.0, ("t",)), token) is False
+        assert not ordered.put_many({"b": (Entry(self.ONE, 60.0, 0.0, ("t",)), tokens["b"])})
+        assert store.get("a") is None and store.get("b") is None
+        assert fenced.fill("a", Entry(self.ONE, 60.0, 0.0, ("t",)), fenced.read("a")[1]) is True
+        assert store.has("a")
+
+    def test_an_invalidation_ends_the_stale_life_too(
+        self, stale: KeepsStale, many: Many, tagged: Tagged, pass_time: PassTime
+    ) -> None:
+        """A value that was invalidated is not served as stale either."""
+        many.set_many({"a": Entry(self.ONE, 10.0, 500.0, ("t",)), "b": Entry(self.ONE, 10.0, 500.0, ("u",))})
+        pass_time(12.0)
+        tagged.invalidate_tags(["t"])
+        kept = stale.read_stale(["a", "b"])
+        assert set(kept) == {"b"} and kept["b"].tags == ("u",)
 
     # --- threads
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.stores.fakes import in_threads
 from tests.stores.layer_contract import LayerContract, PassTime
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
 from wellwired.testing.clock import VirtualClock
 
 
@@ -39,7 +39,7 @@ class TestContract(LayerContract):
 
     def test_it_has_every_ability(self, store: MemoryStore) -> None:
         """No test of the contract is skipped for it."""
-        for ability in (Many, Fenced, FencedMany, Ordered):
+        for ability in (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged):
             assert isinstance(store, ability)
 
 

@@ -19,7 +19,7 @@ from wellwired.stores._life import Reading
 from wellwired.stores._redis_clock import ServerClock
 from wellwired.stores.codecs import JSONCodec
 from wellwired.stores.damage import Damage, Reason
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
 from wellwired.stores.redis import RedisStore
 from wellwired.testing.clock import VirtualClock
 
@@ -29,11 +29,15 @@ only_memory = pytest.mark.parametrize("redis_url", ["memory"], indirect=True)
 
 
 def shorten_lives(client: Any, seconds: float) -> None:
-    """Does to every key what so many seconds would do."""
-    for name in client.keys("*"):
-        left = client.pttl(name)
-        if left > 0:
-            client.pexpire(name, left - int(seconds * 1000))
+    """Does to every key what so many seconds would do: the server's time cannot be moved, the ends of lives can."""
+    for name in client.keys("*:*"):
+        left, envelope = client.pttl(name), client.get(name)
+        if left <= 0 or envelope[:4] != b"\xc1WW\x02":
+            continue
+        expires = int.from_bytes(envelope[31:39], "big") - int(seconds * 1000)
+        covered = envelope[20:31] + expires.to_bytes(8, "big") + envelope[39:]
+        client.set(name, envelope[:16] + zlib.crc32(covered).to_bytes(4, "big") + covered)
+        client.pexpire(name, left - int(seconds * 1000))
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ class TestContract(LayerContract):
 
     def test_it_has_every_ability(self, store: RedisStore) -> None:
         """No test of the contract is skipped for it."""
-        for ability in (Many, Fenced, FencedMany, Ordered):
+        for ability in (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged):
             assert isinstance(store, ability)
 
 
@@ -65,10 +69,11 @@ class TestContract(LayerContract):
 
 
 def test_keys_lie_where_it_is_told(store: RedisStore, redis_client: Any) -> None:
-    """A value lies at namespace, colon, key; its fence at namespace, exclamation mark, stripe."""
-    store.set("user:1", 1)
+    """A value lies at namespace, colon, key; its fence, the tags and the state behind an exclamation mark."""
+    store.set_many({"user:1": Entry(1, tags=("tenant:1",))})
     stripe = zlib.crc32(b"user:1") % 1024
-    assert sorted(redis_client.keys("*")) == [b"users!%d" % stripe, b"users:user:1"]
+    expected = [b"users!!", b"users!#tenant:1", b"users!%d" % stripe, b"users:user:1"]
+    assert sorted(redis_client.keys("*")) == expected
 
 
 def test_a_namespace_never_reaches_into_another(store: RedisStore, redis_client: Any) -> None:
@@ -100,13 +105,27 @@ def test_a_value_copied_to_another_key_is_not_served(store: RedisStore, redis_cl
     assert store.damage.counts == {Reason.KEY: 1} and other.damage.counts == {Reason.KEY: 1}
 
 
-def test_many_keys_are_cleared_in_batches(store: RedisStore, redis_client: Any) -> None:
-    """A namespace of more keys than a batch is emptied, and other keys between them stay."""
-    for number in range(2_500):
-        redis_client.set(f"users:{number}", b"x")
+def test_a_clear_is_one_command_and_a_purge_frees_the_memory(store: RedisStore, redis_client: Any) -> None:
+    """However many keys there are, a clear is one SET; what it leaves behind is seen by nobody and can be removed."""
+    store.set_many({f"{number}": Entry(number) for number in range(2_500)})
+    for number in range(100):
         redis_client.set(f"other:{number}", b"x")
+    before = redis_client.dbsize()
     store.clear()
-    assert redis_client.dbsize() == 2_500 and list(store.keys()) == []
+    assert redis_client.dbsize() == before and list(store.keys()) == []
+    store.set("7", "new")
+    assert store.purge() == 2_499 and store.purge() == 0
+    assert redis_client.dbsize() == before - 2_499 and store.get("7") == Entry("new")
+    assert list(store.keys()) == ["7"]
+
+
+@only_real
+def test_a_clear_costs_one_command(store: RedisStore, redis_client: Any) -> None:
+    """No SCAN, no UNLINK, whatever is there."""
+    store.set_many({f"{number}": Entry(number) for number in range(500)})
+    before = redis_client.info("stats")["total_commands_processed"]
+    store.clear()
+    assert redis_client.info("stats")["total_commands_processed"] - before - 1 == 1
 
 
 def test_a_name_that_is_no_text_is_left_out_of_the_keys(store: RedisStore, redis_client: Any) -> None:
@@ -173,7 +192,7 @@ def test_each_operation_is_one_command(store: RedisStore, redis_client: Any) -> 
         before = redis_client.info("stats")["total_commands_processed"]
         call()
         after = redis_client.info("stats")["total_commands_processed"]
-        scripts = {"set": 3, "set of many": 201, "fill": 3, "delete": 2}  # what the script itself calls is counted too
+        scripts = {"set": 4, "set of many": 202, "fill": 4, "delete": 5}  # what the script itself calls is counted too
         assert after - before - 1 == 1 + scripts.get(name, 0), name
 
 
@@ -227,7 +246,7 @@ def test_nothing_is_stored_if_a_value_cannot_be_encoded(store: RedisStore, redis
     items: dict[str, Entry[Any]] = {f"k{number}": Entry(number) for number in range(300)}
     with pytest.raises(CodecError, match="object"):
         store.set_many({**items, "bad": Entry(object())})
-    assert redis_client.dbsize() == 0
+    assert redis_client.keys("users:*") == []
 
 
 @pytest.mark.parametrize("ttl", [0, -1.0, 0.0004])
@@ -412,32 +431,49 @@ def test_a_fence_that_was_evicted_refuses(store: RedisStore, redis_client: Any) 
     assert store.fill("a", Entry("new"), token) is True
 
 
-def test_a_token_of_the_middle_of_a_clear_is_stale_after_it(store: RedisStore, mocker: Any) -> None:
-    """Once a clear has returned, no fill whose read came before that is let in."""
-    tokens: list[bytes] = []
-    names = store._names
+def test_a_write_that_knows_an_older_epoch_is_made_in_the_new_one(store: RedisStore, redis_client: Any) -> None:
+    """After another process has cleared the namespace, a set of this one is seen by both."""
+    other = RedisStore(redis_client, namespace="users")
+    store.set("a", 1)
+    other.clear()
+    store.set("b", 2)
+    assert other.get("b") == Entry(2) == store.get("b") and other.get("a") is None
+    assert sorted(store.keys()) == ["b"]
 
-    def names_and_a_reader() -> Any:
-        tokens.append(store.read("a")[1])
-        return names()
 
-    mocker.patch.object(store, "_names", names_and_a_reader)
+def test_a_lost_state_brings_nothing_back(store: RedisStore, redis_client: Any) -> None:
+    """If the server has lost the epoch, all that was written under it is gone, and so is what was cleared before."""
+    store.set("a", "before the clear")
     store.clear()
-    assert len(tokens) == 1 and store.fill("a", Entry("old"), tokens[0]) is False
+    store.set("b", "after it")
+    redis_client.delete("users!!")
+    assert store.get("a") is None and store.get("b") is None and list(store.keys()) == []
+    store.set("b", "again")
+    assert store.get("b") == Entry("again")
 
 
-def test_a_fill_in_the_middle_of_a_clear_is_refused(store: RedisStore, mocker: Any) -> None:
-    """A fill that lands behind the sweep, with a token of before the clear, leaves nothing behind."""
-    _, token = store.read("a")
-    names, landed = store._names, []
-
-    def names_and_then_a_fill() -> Any:
-        yield from names()
-        landed.append(store.fill("a", Entry("old"), token))
-
-    mocker.patch.object(store, "_names", names_and_then_a_fill)
+def test_values_of_version_1_are_read_until_a_clear(store: RedisStore, redis_client: Any) -> None:
+    """What an earlier version has written, without an epoch, is there, is counted by a delete, and ends with a clear."""
+    old = bytes.fromhex(
+        "c15757016d73677061636b000000000081c5217d0000070000000000000000000000000000000075736572733a61c0"
+    )
+    redis_client.set("users:a", old)
+    assert store.get("a") == Entry(None) and list(store.keys()) == ["a"] and store.purge() == 0
+    assert store.delete("a") is True
+    redis_client.set("users:a", old)
     store.clear()
-    assert landed == [False] and store.get("a") is None
+    assert store.get("a") is None and list(store.keys()) == [] and store.purge() == 1
+
+
+def test_tags_cost_their_bearers_one_more_command(store: RedisStore, redis_client: Any) -> None:
+    """A reader of a value with tags looks whether they still hold; other readers pay nothing."""
+    store.set_many({"a": Entry(1, 50.0, tags=("x", "y")), "b": Entry(2, 50.0)})
+    other = RedisStore(redis_client, namespace="users")
+    assert other.read_many(["a", "b"])["a"][0] is not None
+    other.invalidate_tags(["y"])
+    assert set(store.read_many(["a", "b"])) == {"a", "b"} and store.get("a") is None and list(store.keys()) == ["b"]
+    assert store.purge() == 1 and store.get("b") is not None
+    assert redis_client.exists("users:a") == 0
 
 
 def test_keys_of_one_stripe_only_refuse_each_other(store: RedisStore) -> None:

@@ -1,8 +1,9 @@
-"""The two scripts of the Redis store: each is one atomic step for any number of keys of one namespace.
+r"""The scripts of the Redis store: each is one atomic step for any number of keys of one namespace.
 
 Every key has a fence: a key of its own that holds a random word. A write puts a new word there, so whoever remembers
-the old one can see that it has been overtaken. The words are random and not counted up, because a server that is short
-of memory may evict a counter, and one that began again would repeat itself.
+the old one can see that it has been overtaken. The namespace has a state: its epoch, a word that a clear renews and
+that every envelope bears, and a second word that every invalidation of tags renews. The words are random and not
+counted up, because a server that is short of memory may evict a counter, and one that began again would repeat itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-__all__ = ["DELETE", "STORE", "Script"]
+__all__ = ["CLEARED", "DELETE", "INVALIDATE", "PURGE", "REMOVE", "SEEN", "STORE", "Script"]
+
+CLEARED: Final = b"clr!"
+"""What the epoch of a namespace that was cleared begins with; no envelope of version 1 outlives a clear."""
 
 
 class Script:
@@ -29,7 +33,7 @@ class Script:
         self._text = text
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, command: Callable[..., Any], keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
+    def run(self, command: Callable[..., Any], keys: Sequence[bytes], arguments: Sequence[Any] = ()) -> Any:
         """Runs it.
 
         Args:
@@ -46,43 +50,122 @@ class Script:
             return command("EVAL", self._text, len(keys), *keys, *arguments)
 
 
-# KEYS: value and fence of each item. ARGV: mode, new word, then for each item: envelope, milliseconds to live ('' for
-# ever, 0 to remove), expiry by the server's clock ('' for none), the word that its writer remembers.
-# All are judged before the first is stored, so that items which share a fence do not overtake one another. An expiry
-# that this server's clock would not reach in that time comes from a stale reading of it: nothing is stored, and the
-# caller reads the clock again.
-STORE: Final = Script("""
+_STATE: Final = r"""
+local state = redis.call('GET', KEYS[1]) or ''
+local epoch, invalidated = string.sub(state, 1, 12), string.sub(state, 13, 24)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+"""
+
+# What lies under a name, by the head of its envelope: nil (no envelope), 0 (ended, or cleared away: then with true),
+# 1 (there), 2 (there, unless one of its tags was invalidated).
+_THERE: Final = r"""
+local function there(name)
+  local head = redis.pcall('GETRANGE', name, 0, 58)
+  if type(head) ~= 'string' or #head < 39 or string.sub(head, 1, 3) ~= '\193WW' then return nil end
+  local version, flags = string.byte(head, 4), string.byte(head, 21)
+  if version == 2 then
+    if #head < 59 then return nil end
+    if string.sub(head, 48, 59) ~= epoch then return 0, true end
+  elseif version ~= 1 then return nil
+  elseif string.sub(epoch, 1, 4) == 'clr!' then return 0, true end
+  if math.floor(flags / 2) % 2 == 1 then
+    local expires = 0
+    for at = 32, 39 do expires = expires * 256 + string.byte(head, at) end
+    if expires <= now then return 0 end
+  end
+  return math.floor(flags / 8) % 2 + 1
+end
+"""
+
+# KEYS: the state, then value and fence of each item. ARGV: mode, new word, then for each item: envelope, milliseconds
+# to keep it ('' for ever, 0 to remove), when that ends by the server's clock ('' for none), the word of the fence that
+# its writer remembers, the epoch that it remembers, and the word of invalidations if it has tags.
+# All are judged before the first is stored, so that items which share a fence do not overtake one another. An end
+# that this server's clock would not reach in that time comes from a stale reading of it: nothing is stored, and the
+# caller reads the clock again. The same goes for a write that knows another epoch.
+STORE: Final = Script(
+    _STATE
+    + r"""
 local admitted = {}
-for item = 1, #KEYS / 2 do
-  local at = 4 * item - 1
+for item = 1, (#KEYS - 1) / 2 do
+  local at = 6 * item - 3
   local life, expires = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if life and expires and expires > now + life then return -1 end
-  admitted[item] = ARGV[1] == 'set' or redis.call('GET', KEYS[2 * item]) == ARGV[at + 3]
+  if ARGV[1] == 'set' then
+    if ARGV[at + 4] ~= epoch then return -1 end
+    admitted[item] = true
+  else
+    admitted[item] = redis.call('GET', KEYS[2 * item + 1]) == ARGV[at + 3] and ARGV[at + 4] == epoch
+      and (ARGV[at + 5] == '' or ARGV[at + 5] == invalidated)
+  end
 end
 local stored = {}
-for item = 1, #KEYS / 2 do
+for item = 1, (#KEYS - 1) / 2 do
   stored[item] = 0
   if admitted[item] then
-    local at, name = 4 * item - 1, KEYS[2 * item - 1]
+    local at, name = 6 * item - 3, KEYS[2 * item]
     local life = tonumber(ARGV[at + 1])
     if not life then redis.call('SET', name, ARGV[at])
     elseif life > 0 then redis.call('SET', name, ARGV[at], 'PX', ARGV[at + 1])
     else redis.call('DEL', name) end
     if life ~= 0 then stored[item] = 1 end
-    if ARGV[1] ~= 'fill' then redis.call('SET', KEYS[2 * item], ARGV[2]) end
+    if ARGV[1] ~= 'fill' then redis.call('SET', KEYS[2 * item + 1], ARGV[2]) end
   end
 end
 return stored
-""")
+"""
+)
 
-# KEYS: value and fence of each item. ARGV: the new word.
-DELETE: Final = Script("""
+# KEYS: the state, then value and fence of each item. ARGV: the new word.
+DELETE: Final = Script(
+    _STATE
+    + _THERE
+    + r"""
 local removed = 0
-for item = 1, #KEYS, 2 do
-  removed = removed + redis.call('UNLINK', KEYS[item])
+for item = 2, #KEYS, 2 do
+  if (there(KEYS[item]) or 0) > 0 then removed = removed + 1 end
+  redis.call('UNLINK', KEYS[item])
   redis.call('SET', KEYS[item + 1], ARGV[1])
 end
 return removed
+"""
+)
+
+# KEYS: the state, then names. The answer: for each name 0 (not there), 1 (there) or 2 (there, but look at its tags).
+SEEN: Final = Script(
+    _STATE
+    + _THERE
+    + r"""
+local seen = {}
+for item = 2, #KEYS do seen[item - 1] = there(KEYS[item]) or 0 end
+return seen
+"""
+)
+
+# KEYS: the state, then names. Removes those that a clear has left behind; the answer: how many.
+PURGE: Final = Script(
+    _STATE
+    + _THERE
+    + r"""
+local removed = 0
+for item = 2, #KEYS do
+  local _, cleared = there(KEYS[item])
+  if cleared then removed = removed + redis.call('UNLINK', KEYS[item]) end
+end
+return removed
+"""
+)
+
+# KEYS: a name. ARGV: what is to be removed, if it is still that.
+REMOVE: Final = Script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end
+return 0
+""")
+
+# KEYS: the state, then tags. ARGV: a new word.
+INVALIDATE: Final = Script("""
+for tag = 2, #KEYS do redis.call('SET', KEYS[tag], ARGV[1]) end
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('SETRANGE', KEYS[1], 12, ARGV[1]) end
+return 1
 """)
