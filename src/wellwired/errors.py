@@ -27,6 +27,7 @@
     └── StoreError                a store could not answer
         ├── NotFound              there is nothing under the key                 (also KeyError)
         ├── LayerError            a layer failed; says which one
+        │   └── LayerTimeoutError … to answer within its time limit, or the call's (also TimeoutError)
         ├── KeyFormatError        a key that cannot be stored                    (also ValueError)
         ├── CodecError            a value that cannot be encoded                 (also ValueError)
         ├── ReadOnlyError         a write to a store that only reads
@@ -58,6 +59,7 @@ __all__ = [
     "InvalidRequestError",
     "KeyFormatError",
     "LayerError",
+    "LayerTimeoutError",
     "MissingExtraError",
     "MissingTableError",
     "NoScopeError",
@@ -245,9 +247,12 @@ class WriteError(WellwiredError):
         backend_code: the backend's own code (errno, SQLSTATE, SQLite code name or Redis prefix), if it gave one.
         reason: one word of detail within the code: "duplicate", "constraint", "capacity", "commit_unknown", …
         attempts: how many times the backend was tried.
+
+    Who knows how long sending it again would be in vain sets `retry_after`, in seconds; the retries wait for it.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.BACKEND
+    retry_after: float = 0.0
 
     def __init__(
         self,
@@ -376,6 +381,10 @@ class LayerError(StoreError):
     def __init__(self, layer: str, operation: str, reason: str) -> None:
         self.layer, self.operation, self.reason = layer, operation, reason
         super().__init__(f"layer {layer} failed at {operation}: {reason}")
+
+
+class LayerTimeoutError(LayerError, TimeoutError):
+    """A layer gave no answer within its time limit or the deadline of the call, and no other could stand in."""
 
 
 class KeyFormatError(StoreError, ValueError):

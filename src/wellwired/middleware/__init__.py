@@ -1,6 +1,7 @@
 """Middleware: what goes around a write or an operation of a store."""
 
 from wellwired.middleware.breaker import Breaker, BreakerPolicy, BreakerState
+from wellwired.middleware.breaking import Circuits
 from wellwired.middleware.budget import RetryBudget
 from wellwired.middleware.chain import (
     Middleware,
@@ -27,6 +28,7 @@ __all__ = [
     "BreakerPolicy",
     "BreakerState",
     "CircuitChanged",
+    "Circuits",
     "EvictionFailed",
     "LetterKept",
     "LetterLost",

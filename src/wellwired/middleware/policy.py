@@ -3,7 +3,8 @@
 A retry is right only if the write is certainly not applied, or if doing it twice is harmless. The wait is drawn with
 full jitter, ``U(0, min(cap, base * 2**n))``: of the usual schemes it spreads a crowd best without remembering anything
 (Brooker, "Exponential Backoff And Jitter"). Two scales are used, because two writers that met in a deadlock should
-meet again soon, while a server without room needs time. A wait that would outlast the deadline is not begun.
+meet again soon, while a server without room needs time. Where an error says how long to stay away (`retry_after`), the
+jitter comes on top of that. A wait that would outlast the deadline is not begun.
 """
 
 from __future__ import annotations
@@ -120,5 +121,5 @@ class RetryPolicy:
             return Stop("repeat")
         if attempt >= self.attempts:
             return Stop("attempts")
-        seconds = draw * self.ceiling(error, attempt)
+        seconds = error.retry_after + draw * self.ceiling(error, attempt)
         return Wait(seconds) if seconds < left else Stop("deadline")

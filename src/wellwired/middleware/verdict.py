@@ -58,5 +58,6 @@ def _exhausted(history: Sequence[WriteError], worst: Outcome, reason: str) -> Re
     )
     for number, error in enumerate(history, 1):
         exhausted.add_note(f"attempt {number}: {error}")
+    exhausted.retry_after = last.retry_after
     exhausted.__cause__ = last
     return exhausted

@@ -8,6 +8,7 @@ The way of a write, from outside in::
       -> middleware of `use(...)`                      once for a write
       -> eviction of the store keys that it changed    after the commit, or when the outcome is open
       -> retries, by policy and budget
+      -> circuit breaker, if there is one
       -> time limit of an attempt, if there is one
       -> middleware of `use(..., each_attempt=True)`   once for an attempt
       -> writer.write(request, handler=..., deadline=...), unless the deadline has passed
@@ -23,12 +24,17 @@ import math
 import random as _random
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import BackendError, WriteError
 from wellwired.handlers.payload import validate_payload
+from wellwired.middleware.breaker import BreakerPolicy
+from wellwired.middleware.breaking import Circuits
 from wellwired.middleware.budget import RetryBudget
 from wellwired.middleware.chain import WriteMiddleware, WriteNext, chain
 from wellwired.middleware.events import Observer, failed
@@ -42,14 +48,20 @@ from wellwired.middleware.retry import retrying
 from wellwired.middleware.seal import sealed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath, evicting
-from wellwired.writers._endpoint import endpoint, unsupported
+from wellwired.writers._endpoint import endpoint, unsupported, unusable
 from wellwired.writers._evictions import Stores
 from wellwired.writers._forks import renew_in_child
+from wellwired.writers._transacting import Transacting
 from wellwired.writers.admission import check_request, named, no_writer, repeatable
 from wellwired.writers.directory import Directory
 from wellwired.writers.protocol import Writer
+from wellwired.writers.transactions import WriteTransaction
 
 __all__ = ["WriteManager"]
+
+T = TypeVar("T")
+
+_NO_META: Mapping[str, Any] = MappingProxyType({})
 
 
 class WriteManager:
@@ -68,6 +80,7 @@ class WriteManager:
         logger: takes one line for every write; structlog's logger ``wellwired`` if None, nothing with `SILENT`.
         stores: the layered stores whose keys writes may name as changed, by dotted name, or a function that gives the
             store of a name; None for none.
+        breaker: when to leave a failing backend alone for a while; None for never.
 
     Raises:
         ValueError: a timeout is not a positive, finite number.
@@ -88,6 +101,7 @@ class WriteManager:
         metrics: Metrics | None = None,
         logger: Logger | None = None,
         stores: Stores | None = None,
+        breaker: BreakerPolicy | None = None,
     ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
             raise ValueError("timeout must be a positive, finite number of seconds")
@@ -96,9 +110,22 @@ class WriteManager:
         self._observers = _observers(metrics, log)
         budget = budget or RetryBudget()
         retries = retrying(retry, clock=clock, random=random, budget=budget, on_retry=log.retried)
-        self._middle = (retries,) if attempt_timeout is None else (time_limit(attempt_timeout), retries)
+        noticed = _noticing(metrics, log)
+        self._circuits = None if breaker is None else Circuits(breaker, noticed)
+        limit = None if attempt_timeout is None else time_limit(attempt_timeout)
+        self._middle = tuple(layer for layer in (limit, self._circuits, retries) if layer is not None)
         self._directory = Directory()
-        self._aftermath = Aftermath(stores, observers=_noticing(metrics, log))
+        self._aftermath = Aftermath(stores, observers=noticed)
+        self._transacting = Transacting(
+            self._directory,
+            admit=partial(self._admitted, under_way=True),
+            refuse=self._refuse,
+            observers=self._observers,
+            aftermath=self._aftermath,
+            clock=clock,
+            timeout=timeout,
+            retries=self._middle,
+        )
         self._around: tuple[WriteMiddleware, ...] = ()
         self._each: tuple[WriteMiddleware, ...] = ()
         self._registering = threading.Lock()
@@ -139,6 +166,7 @@ class WriteManager:
             else:
                 around += middleware
             self._call = self._chained(around, each)
+            self._transacting.use(around, each)
             self._around, self._each = around, each
 
     @property
@@ -170,7 +198,7 @@ class WriteManager:
             self._refuse(request, error, began)
             raise
         except Exception as error:
-            raise self._refuse(request, _unusable(error), began) from error
+            raise self._refuse(request, unusable(error), began) from error
         return self._call(operation)
 
     def write_many(self, requests: Iterable[WriteRequest]) -> list[WriteResult[Any] | WriteError]:
@@ -191,6 +219,66 @@ class WriteManager:
                 answers.append(error.with_traceback(None))
         return answers
 
+    def transaction(
+        self, target: str, *, timeout: float | None = None, meta: Mapping[str, Any] = _NO_META
+    ) -> AbstractContextManager[WriteTransaction]:
+        """Opens a transaction for several writes with one commit: all of them take effect, or none.
+
+        ``with manager.transaction("sql.main") as tx: tx.write(WriteRequest(...))``; see `WriteTransaction` for what
+        holds inside. The block is run once: whatever leaves it rolls everything back and reaches the caller as it is,
+        and the failure of the commit is raised from the block's end. A transaction that is opened inside another one
+        of the same writer, on the same thread, is a nested part of that: it has a savepoint, and the outer one's
+        deadline and commit.
+
+        While it is open, a write of this thread past the transaction, to a database with one writer at a time
+        (SQLite), is refused at once instead of waiting for itself.
+
+        Args:
+            target: of a writer that is able to; see `wellwired.writers.protocol.Transacts`.
+            timeout: seconds for the whole transaction; None takes the manager's.
+            meta: what is about the transaction, such as a trace id; for its own line in the log.
+
+        Raises:
+            WriterNotFoundError: no writer supports the target.
+            InvalidRequestError: the writer has no transactions, or an argument is wrong.
+            WriteTimeoutError: the deadline passed before COMMIT was sent; nothing is applied.
+            BackendError: the backend failed; `outcome` holds for all the writes.
+        """
+        if self._closed:
+            raise _closed()
+        return self._transacting.open(target, timeout, meta)
+
+    def transact(
+        self,
+        target: str,
+        work: Callable[[WriteTransaction], T],
+        *,
+        timeout: float | None = None,
+        meta: Mapping[str, Any] = _NO_META,
+    ) -> WriteResult[T]:
+        """Runs a function in a transaction, and runs it again if that is certainly not applied and may be tried again.
+
+        By the same policy, budget and deadline as a write by itself. The function may run several times, so what it
+        does beside the transaction must be harmless to repeat. Inside a transaction of the same writer it is a nested
+        part of that and runs once: the outer one is who can try again.
+
+        Args:
+            target: as for `transaction`.
+            work: is given the transaction.
+            timeout: seconds for everything, retries included; None takes the manager's.
+            meta: as for `transaction`.
+
+        Returns:
+            What the function returned, as `data`.
+
+        Raises:
+            RetryExhaustedError: every attempt failed; `outcome` is the worst of theirs.
+            WriteError: as for `transaction`; anything else that the function raises passes as it is.
+        """
+        if self._closed:
+            raise _closed()
+        return self._transacting.transact(target, work, timeout, meta)
+
     def close(self) -> None:
         """Refuses every write that starts after this; those on their way end as they would have. Idempotent."""
         self._closed = True
@@ -198,14 +286,16 @@ class WriteManager:
     def renew(self) -> None:
         """Opens the lock in a forked child, where the thread that held it does not exist."""
         self._registering = threading.Lock()
+        if self._circuits is not None:
+            self._circuits.renew()
 
     def __repr__(self) -> str:
         return f"WriteManager({', '.join(writer.name for writer in self.writers)})"
 
-    def _admitted(self, request: WriteRequest, began: float) -> WriteOperation:
+    def _admitted(self, request: WriteRequest, began: float, *, under_way: bool = False) -> WriteOperation:
         check_request(request)
-        if self._closed:
-            raise BackendError("the write manager is closed", reason="closed")
+        if self._closed and not under_way:
+            raise _closed()
         writer = self._directory.find(request.target)
         if writer is None:
             raise no_writer(request, self._directory.targets())
@@ -255,6 +345,10 @@ def _noticing(metrics: Metrics | None, log: WriteLog) -> tuple[NoticeObserver, .
     return (told.notice, log.noticed) if isinstance(told, Noticing) else (log.noticed,)
 
 
+def _closed() -> BackendError:
+    return BackendError("the write manager is closed", reason="closed")
+
+
 def _names(request: Any) -> tuple[str, str, Mapping[str, Any]]:
     """What may be told of a request that was refused, in which anything may be anything."""
     if not isinstance(request, WriteRequest):
@@ -263,8 +357,3 @@ def _names(request: Any) -> tuple[str, str, Mapping[str, Any]]:
     kind = request.type if named(request.type) else ""
     meta: Any = request.meta
     return target, kind, meta if isinstance(meta, Mapping) else {}
-
-
-def _unusable(error: Exception) -> BackendError:
-    what = f"it raised {type(error).__name__} before anything was sent"
-    return BackendError(f"the writer or the handler cannot be used: {what}", reason="wiring")
