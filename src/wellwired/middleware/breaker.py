@@ -103,7 +103,8 @@ class Breaker:
         Returns:
             The era of the call, to be handed to `note`; None if it is not to be made.
         """
-        if self.state is BreakerState.CLOSED:  # by far the most frequent case takes no lock
+        state = self.state
+        if state is BreakerState.CLOSED:  # by far the most frequent case takes no lock
             return self._era
         with self._lock:
             if self.state is BreakerState.OPEN:
