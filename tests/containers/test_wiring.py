@@ -236,3 +236,49 @@ def test_racing_calls_and_wirings_see_all_or_nothing(shop: Shop, make_module: Ma
     for caller in callers:
         caller.join()
     assert wrong == []
+
+
+def test_containers_that_share_a_module_serve_their_own_calls(shop: Shop, make_module: MakeModule) -> None:
+    """Each call is filled in by the container that serves it; one that nobody serves is refused."""
+    views = make_module("""
+        @inject
+        def show(own=Provide["<container>"]):
+            return own
+    """)
+    shop.wire([views], shared=True)
+    assert views.show() is shop
+    second = Shop()
+    second.wire([views], shared=True)
+    with pytest.raises(WiringError, match=r"2 containers share .*none of them serves this call"):
+        views.show()
+    with shop.serving():
+        assert views.show() is shop
+        with second.serving():
+            assert views.show() is second
+    second.stop()
+    assert views.show() is shop
+    third = Shop()
+    third.wire([views], shared=True)
+    with second.serving(), pytest.raises(WiringError, match="none of them serves"):
+        views.show()
+    second.start()
+    with second.serving():
+        assert views.show() is second
+    second.stop()
+
+
+def test_sharing_takes_both(shop: Shop, make_module: MakeModule) -> None:
+    """A module that one container has to itself is not shared by another, nor the other way round."""
+    views = make_module("""
+        @inject
+        def show(own=Provide["<container>"]):
+            return own
+    """)
+    second = Shop()
+    shop.wire([views])
+    with pytest.raises(StateError, match="wired to another Shop"):
+        second.wire([views], shared=True)
+    shop.unwire()
+    second.wire([views], shared=True)
+    with pytest.raises(StateError, match="wired to another Shop"):
+        shop.wire([views])

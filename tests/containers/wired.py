@@ -77,8 +77,7 @@ class Modules:
     def drop(self) -> None:
         """Unwires them and takes them out of the import system."""
         for name in self._made:
-            wiring = our_wiring._wired.get(name)
-            if wiring is not None:
+            for wiring in our_wiring._wired.pop(name, ()):
                 wiring.unwire()
             del sys.modules[name]
 

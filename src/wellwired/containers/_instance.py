@@ -11,6 +11,7 @@ import atexit
 import inspect
 import weakref
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -44,7 +45,7 @@ class ContainerInstance(di_containers.DynamicContainer):
         super().__init__()
         self._sealed = False
         self._life = Lifecycle(self)
-        self._unwired: tuple[str, ...] = ()
+        self._unwired: dict[str, bool] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, di.Provider) and self.__dict__.get("_sealed") and name != "parent":
@@ -168,6 +169,7 @@ class ContainerInstance(di_containers.DynamicContainer):
         *,
         packages: Iterable[str | ModuleType] = (),
         from_package: str | None = None,
+        shared: bool = False,
     ) -> Wiring:
         """Has this container fill in the marked parameters of the ``@inject``-ed functions of modules.
 
@@ -175,25 +177,35 @@ class ContainerInstance(di_containers.DynamicContainer):
             modules: the modules, or their names, which are imported.
             packages: packages of which every module is imported and wired.
             from_package: what relative names are relative to.
+            shared: whether other containers may be wired to the same modules; see `serving`.
 
         Returns:
             A handle; as a context manager it unwires the modules at the end.
 
         Raises:
             WiringError: a marker leads nowhere, or would never be filled in; lists each, and nothing is wired.
-            StateError: a module is wired to another container.
+            StateError: a module is wired to another container, and not both of them share.
             DeclarationError: the class has a ``wiring_config``.
         """
         from wellwired.containers.wiring import wire
 
-        return wire(self, modules, packages=packages, from_package=from_package)
+        return wire(self, modules, packages=packages, from_package=from_package, shared=shared)
+
+    def serving(self) -> AbstractContextManager[None]:
+        """Makes this the container that fills in functions of shared modules inside a block, in this thread or task.
+
+        Integrations do that around each request; it is only needed where several containers share a module.
+        """
+        from wellwired.containers._serving import served_by
+
+        return served_by(self)
 
     def unwire(self) -> None:
         """Takes back every `wire()`: the functions refuse to be called, until their modules are wired again."""
         from wellwired.containers.wiring import unwire
 
         unwire(self)
-        self._unwired = ()
+        self._unwired = {}
 
     @property
     def started(self) -> bool:
@@ -211,9 +223,10 @@ class ContainerInstance(di_containers.DynamicContainer):
             StateError: this container is nested in another, which has to be started.
         """
         self._outermost("start")
-        if self._unwired:
-            self.wire(self._unwired)
-            self._unwired = ()
+        for shared in (False, True):
+            if again := [name for name, was in self._unwired.items() if was is shared]:
+                self.wire(again, shared=shared)
+        self._unwired = {}
         self._life.start()
         return self
 

@@ -2,8 +2,11 @@
 
 ``@inject`` marks a function, ``Provide["users"]`` a parameter, and ``container.wire([...])`` binds both to a container
 and checks every marker first: either all of them lead somewhere, or nothing is wired and one error lists those that do
-not. A module is wired to one container at a time, because its functions are; tests override providers instead of
-wiring another container. What is bound is the provider and not its object, so that overrides are seen at each call.
+not. What is bound is the provider and not its object, so that overrides are seen at each call.
+
+A module is wired to one container at a time; tests override providers instead of wiring another container. Only where
+a framework says at each call whose request it is (`_serving`) may several share a module, as the applications do that
+one factory made; each call is then filled in by the container that serves it.
 
 Left out of what dependency-injector has: ``Closing``, which closes a shared resource under whoever else uses it (use
 `Scoped`), markers in attributes, and wiring at import.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -25,6 +29,7 @@ from wellwired.containers._injection import Site, injected
 from wellwired.containers._markers import Provide, markers_of, place_of
 from wellwired.containers._modules import attribute_faults, bare_functions, registered_bare
 from wellwired.containers._resolution import Resolver
+from wellwired.containers._serving import serving
 from wellwired.errors import DeclarationError, StateError, UnknownProviderError, WiringError
 
 if TYPE_CHECKING:
@@ -36,7 +41,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _lock = ForkLock()
 _sites: WeakKeyDictionary[Any, Site] = WeakKeyDictionary()
-_wired: dict[str, Wiring] = {}
+_wired: dict[str, tuple[Wiring, ...]] = {}
+
+Plan = dict[str, Callable[[], Any]]
 
 
 class Wiring:
@@ -45,11 +52,14 @@ class Wiring:
     Args:
         container: what fills in their parameters; not kept alive by this.
         modules: their names.
+        shared: whether other containers may be wired to the same modules.
     """
 
-    def __init__(self, container: ContainerInstance, modules: Iterable[str]) -> None:
+    def __init__(self, container: ContainerInstance, modules: Iterable[str], *, shared: bool = False) -> None:
         self._container = ref(container)
         self.modules = tuple(modules)
+        self.shared = shared
+        self.plans: WeakKeyDictionary[Site, Plan] = WeakKeyDictionary()
 
     @property
     def container(self) -> ContainerInstance | None:
@@ -59,11 +69,9 @@ class Wiring:
     def unwire(self) -> None:
         """Has the functions of its modules refuse to be called, except by callers who fill in everything."""
         with _lock.current():
-            mine = [name for name in self.modules if _wired.get(name) is self]
-            for name in mine:
-                del _wired[name]
-            for site in _sites_in(mine).values():
-                site.unbind()
+            for name in self.modules:
+                _wired[name] = tuple(each for each in _wired.get(name, ()) if each is not self)
+            _bind(_sites_in(self.modules))
 
     def __enter__(self) -> Self:
         return self
@@ -99,11 +107,10 @@ def inject(function: F) -> F:
     site = Site(function, markers)
     wrapper = injected(function, site)
     with _lock.current():
+        for wiring, container in _alive(function.__module__):
+            wiring.plans.update(_plans({wrapper: site}, container, ()))
         _sites[wrapper] = site
-        wiring = _wired.get(function.__module__)
-        container = wiring.container if wiring is not None else None
-        if container is not None:
-            _bind({wrapper: site}, container, ())
+        _bind({wrapper: site})
     return wrapper
 
 
@@ -113,6 +120,7 @@ def wire(
     *,
     packages: Iterable[str | ModuleType] = (),
     from_package: str | None = None,
+    shared: bool = False,
 ) -> Wiring:
     """Binds the injected functions of modules to a container. Safe from many threads.
 
@@ -121,6 +129,7 @@ def wire(
         modules: the modules, or their names, which are imported.
         packages: packages of which every module is imported and wired, tests and scripts among them.
         from_package: what relative names are relative to.
+        shared: whether other containers may be wired to the same modules, where each call is made for one of them.
 
     Returns:
         A handle that unwires them again.
@@ -139,28 +148,37 @@ def wire(
         )
     named = {m.__name__: m for m in _modules(modules, packages, from_package)}
     with _lock.current():
-        _refuse_taken(named, container)
+        _refuse_taken(named, container, shared=shared)
         sites = _sites_in(named)
-        _bind(sites, container, [*_faults(named), *registered_bare(sites)])
-        wiring = Wiring(container, named)
-        _wired.update(dict.fromkeys(named, wiring))
+        wiring = Wiring(container, named, shared=shared)
+        wiring.plans.update(_plans(sites, container, [*_faults(named), *registered_bare(sites)]))
+        for name in named:
+            others = tuple(each for each, of in _alive(name) if of is not container)
+            _wired[name] = (*others, wiring)
+        _bind(sites)
     return wiring
 
 
-def unwire(container: ContainerInstance) -> tuple[str, ...]:
+def unwire(container: ContainerInstance) -> dict[str, bool]:
     """Unwires every module that is wired to a container.
 
     Args:
         container: whose modules.
 
     Returns:
-        Their names.
+        Their names, and whether each was shared.
     """
     with _lock.current():
-        mine = {name: wiring for name, wiring in _wired.items() if wiring.container is container}
+        mine = {name: wiring for name in _wired for wiring, of in _alive(name) if of is container}
         for wiring in mine.values():
             wiring.unwire()
-    return tuple(mine)
+    return {name: wiring.shared for name, wiring in mine.items()}
+
+
+def _alive(module: str) -> list[tuple[Wiring, ContainerInstance]]:
+    """The wirings of a module whose containers are still there."""
+    found = ((wiring, wiring.container) for wiring in _wired.get(module, ()))
+    return [(wiring, container) for wiring, container in found if container is not None]
 
 
 def _modules(
@@ -182,14 +200,18 @@ def _imported(module: str | ModuleType, from_package: str | None) -> ModuleType:
     return import_module(module, from_package) if isinstance(module, str) else module
 
 
-def _refuse_taken(names: Iterable[str], container: ContainerInstance) -> None:
+def _refuse_taken(names: Iterable[str], container: ContainerInstance, *, shared: bool) -> None:
     for name in names:
-        other = _wired[name].container if name in _wired else None
-        if other is not None and other is not container:
+        others = [wiring for wiring, of in _alive(name) if of is not container]
+        if others and not (shared and all(other.shared for other in others)):
             raise StateError(
-                f"{name} is wired to another {other.title}, and a module has one container at a time; stop() or "
+                f"{name} is wired to another {_title(others[0])}, and a module has one container at a time; stop() or "
                 "unwire() that one first. A test overrides providers instead: with container.overriding({…})"
             )
+
+
+def _title(wiring: Wiring) -> str:
+    return "container" if wiring.container is None else wiring.container.title
 
 
 def _sites_in(modules: Iterable[str]) -> dict[Any, Site]:
@@ -204,13 +226,13 @@ def _faults(modules: Mapping[str, ModuleType]) -> Iterable[str]:
         yield from bare_functions(module, lambda f: f in _sites or id(f) in originals)
 
 
-def _bind(sites: Mapping[Any, Site], container: ContainerInstance, faults: Iterable[str]) -> None:
-    """Resolves every marker, and only then binds any."""
+def _plans(sites: Mapping[Any, Site], container: ContainerInstance, faults: Iterable[str]) -> dict[Site, Plan]:
+    """Resolves every marker of some functions in a container; raises if one leads nowhere, or there are faults."""
     resolver = Resolver(container)
     unresolved = list(faults)
-    plans: list[tuple[Site, dict[str, Callable[[], Any]]]] = []
+    plans: dict[Site, Plan] = {}
     for site in sites.values():
-        plan: dict[str, Callable[[], Any]] = {}
+        plan = plans[site] = {}
         for name, marker in site.markers.items():
             try:
                 plan[name] = resolver.resolve(marker)
@@ -221,8 +243,32 @@ def _bind(sites: Mapping[Any, Site], container: ContainerInstance, faults: Itera
                     unresolved.append(
                         f"{site.describe(name)}: it gives a coroutine, which only an async function awaits"
                     )
-        plans.append((site, plan))
     if unresolved:
         raise WiringError(unresolved)
-    for site, plan in plans:
-        site.bind(plan)
+    return plans
+
+
+def _bind(sites: Mapping[Any, Site]) -> None:
+    """Has each function filled in by the containers that its module is wired to now."""
+    for wrapper, site in sites.items():
+        found = [wiring for wiring, _ in _alive(wrapper.__module__) if site in wiring.plans]
+        if not found:
+            site.unbind()
+        elif len(found) == 1:
+            site.bind(found[0].plans[site])
+        else:
+            site.bind({name: partial(_chosen, site, name, tuple(found)) for name in site.markers})
+
+
+def _chosen(site: Site, name: str, wirings: tuple[Wiring, ...]) -> Any:
+    """What the container that serves this call gives for a marked parameter."""
+    alive = {id(container): wiring for wiring in wirings if (container := wiring.container) is not None}
+    serves = serving()
+    wiring = next(iter(alive.values())) if serves is None and len(alive) == 1 else alive.get(id(serves))
+    if wiring is None:
+        fault = (
+            f"{site.describe(name)}: {len(alive)} containers share {site.function.__module__}, and none of them "
+            "serves this call; make it in a request or in `with container.serving():`"
+        )
+        raise WiringError([fault])
+    return wiring.plans[site][name]()
