@@ -44,15 +44,29 @@ class Upsert:
             connection: in a transaction.
             values: the columns to write, the key's among them.
         """
-        dialect = connection.dialect.name
-        if dialect in _MYSQL and not self._key_is_alone:
+        if connection.dialect.name in _MYSQL and not self._key_is_alone:
             self._update_then_insert(connection, values)
-            return
-        place = (dialect, tuple(values))
-        statement = self._made.get(place)
+        else:
+            connection.execute(self._found(connection.dialect.name, tuple(values)), dict(values))
+
+    def run_many(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Does so for many rows that have the same columns, and of which no two have one key.
+
+        Args:
+            connection: in a transaction.
+            rows: the columns to write, the key's among them.
+        """
+        if connection.dialect.name in _MYSQL and not self._key_is_alone:
+            for values in rows:
+                self._update_then_insert(connection, values)
+        else:
+            connection.execute(self._found(connection.dialect.name, tuple(rows[0])), [dict(row) for row in rows])
+
+    def _found(self, dialect: str, names: tuple[str, ...]) -> sa.Executable:
+        statement = self._made.get((dialect, names))
         if statement is None:
-            statement = self._made.setdefault(place, self._statement(dialect, tuple(values)))
-        connection.execute(statement, dict(values))
+            statement = self._made.setdefault((dialect, names), self._statement(dialect, names))
+        return statement
 
     def _changes(self, names: Sequence[str], new: Any) -> dict[str, Any]:
         """What an update sets: the columns given, and those that the table changes with every update.

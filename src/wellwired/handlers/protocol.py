@@ -113,11 +113,10 @@ def traits(handler: Handler) -> HandlerTraits:
     if model is not None and not isinstance(model, type):
         raise RegistrationError(f"the handler of {kind!r} has a `payload_model` that is no class")
     idempotent, uses_client = getattr(handler, "idempotent", False), getattr(handler, "uses_client", False)
+    for name in ("changes", "handle_many"):
+        given = getattr(handler, name, None)
+        if given is not None and not callable(given):
+            raise RegistrationError(f"the handler of {kind!r} has `{name}` that is no function")
     changes = getattr(handler, "changes", None)
-    if changes is not None and not callable(changes):
-        raise RegistrationError(f"the handler of {kind!r} has `changes` that is no function of a request")
-    many = getattr(handler, "handle_many", None)
-    if many is not None and not callable(many):
-        raise RegistrationError(f"the handler of {kind!r} has `handle_many` that is no method")
     fenced = bool(getattr(handler, "fenced", False))
     return HandlerTraits(backend, model, bool(idempotent), bool(uses_client), changes, fenced)

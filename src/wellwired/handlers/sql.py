@@ -16,12 +16,14 @@ handler     payload                              data of the result    idempoten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from wellwired.errors import InvalidRequestError
+from wellwired.handlers._many_rows import count_each, insert_all, waves
+from wellwired.handlers._requests import payloads_of
 from wellwired.handlers._tables import keys_of, model_of, needed_by_insert, values_of
 from wellwired.handlers._upserts import Upsert
 from wellwired.handlers.protocol import NamesChanges, PayloadModel
@@ -31,6 +33,7 @@ __all__ = ["TableHandler", "delete", "insert", "update", "upsert"]
 
 Values = dict[str, Any]
 Work = Callable[[sa.Connection, Values], Any]
+WorkMany = Callable[[sa.Connection, list[Values]], list[Any]]
 
 
 class TableHandler:
@@ -40,6 +43,7 @@ class TableHandler:
         type: the request type it does.
         table: the table.
         work: does it, given the connection and the column values.
+        many: does it for many rows, and gives the data of each.
         needed: columns that the payload must have, whatever its model.
         payload_model: what the payload is converted to first.
         idempotent: whether doing it twice leaves what doing it once leaves.
@@ -53,6 +57,7 @@ class TableHandler:
         type: str,
         table: sa.Table,
         work: Work,
+        many: WorkMany,
         *,
         needed: tuple[str, ...],
         payload_model: PayloadModel,
@@ -64,7 +69,7 @@ class TableHandler:
         self.payload_model = payload_model
         self.idempotent = idempotent
         self.changes = changes
-        self._work = work
+        self._work, self._work_many = work, many
         self._needed = needed
 
     def handle(self, request: WriteRequest, connection: sa.Connection) -> Any:
@@ -73,10 +78,23 @@ class TableHandler:
         Raises:
             InvalidRequestError: the payload model of the application's own left out a column that is needed.
         """
-        values = values_of(request.payload, self.table)
-        if missing := [name for name in self._needed if name not in values]:
-            raise InvalidRequestError(f"{self.table.name} needs {', '.join(missing)}", reason="payload")
-        return self._work(connection, values)
+        return self._work(connection, self._values(request.payload))
+
+    def handle_many(self, requests: Sequence[WriteRequest], connection: sa.Connection) -> list[Any]:
+        """Does many writes in the writer's transaction, with as few statements as leave the same rows behind.
+
+        Raises:
+            InvalidRequestError: as for `handle`, for one of them.
+        """
+        return self._work_many(connection, [self._values(payload) for payload in payloads_of(requests)])
+
+    def _values(self, payload: Any) -> Values:
+        values = values_of(payload, self.table)
+        for name in self._needed:
+            if name not in values:
+                missing = [name for name in self._needed if name not in values]
+                raise InvalidRequestError(f"{self.table.name} needs {', '.join(missing)}", reason="payload")
+        return values
 
     def __repr__(self) -> str:
         return f"<handler of {self.type!r} on {self.table.name}>"
@@ -105,8 +123,11 @@ def insert(
         inserted = connection.execute(statement, values).inserted_primary_key
         return dict(zip(keys, inserted, strict=True)) if inserted is not None else {}
 
+    def many(connection: sa.Connection, rows: list[Values]) -> list[Any]:
+        return insert_all(connection, table, keys, rows, one=work)
+
     model = payload or model_of(table, required=needed)
-    return TableHandler(type, table, work, needed=needed, payload_model=model, idempotent=False, changes=changes)
+    return TableHandler(type, table, work, many, needed=needed, payload_model=model, idempotent=False, changes=changes)
 
 
 def upsert(
@@ -133,8 +154,13 @@ def upsert(
         upserts.run(connection, values)
         return {name: values[name] for name in keys}
 
+    def many(connection: sa.Connection, rows: list[Values]) -> list[Any]:
+        for wave in waves(rows, keys):
+            upserts.run_many(connection, [rows[position] for position in wave])
+        return [{name: row[name] for name in keys} for row in rows]
+
     model = payload or model_of(table, required=needed)
-    return TableHandler(type, table, work, needed=needed, payload_model=model, idempotent=True, changes=changes)
+    return TableHandler(type, table, work, many, needed=needed, payload_model=model, idempotent=True, changes=changes)
 
 
 def update(
@@ -154,14 +180,15 @@ def update(
     keys = keys_of(table)
     statement = table.update().where(_is_row(table, keys))
 
-    def work(connection: sa.Connection, values: Values) -> dict[str, int]:
+    def parameters(values: Values) -> Values:
         news = {name: value for name, value in values.items() if name not in keys}
         if not news:
             raise InvalidRequestError(f"an update of {table.name} names no column to write", reason="payload")
-        return {"rows": connection.execute(statement, news | _key_values(values, keys)).rowcount}
+        return news | _key_values(values, keys)
 
+    work, many = _counting(statement, keys, parameters)
     model = payload or model_of(table, required=keys)
-    return TableHandler(type, table, work, needed=keys, payload_model=model, idempotent=True, changes=changes)
+    return TableHandler(type, table, work, many, needed=keys, payload_model=model, idempotent=True, changes=changes)
 
 
 def delete(
@@ -181,11 +208,29 @@ def delete(
     keys = keys_of(table)
     statement = table.delete().where(_is_row(table, keys))
 
-    def work(connection: sa.Connection, values: Values) -> dict[str, int]:
-        return {"rows": connection.execute(statement, _key_values(values, keys)).rowcount}
-
+    work, many = _counting(statement, keys, lambda values: _key_values(values, keys))
     model = payload or model_of(table, required=keys, only=keys)
-    return TableHandler(type, table, work, needed=keys, payload_model=model, idempotent=True, changes=changes)
+    return TableHandler(type, table, work, many, needed=keys, payload_model=model, idempotent=True, changes=changes)
+
+
+def _counting(
+    statement: sa.Executable, keys: tuple[str, ...], parameters: Callable[[Values], Values]
+) -> tuple[Work, WorkMany]:
+    """What executes a statement that meets one row at most, for one payload and for many."""
+
+    def work(connection: sa.Connection, values: Values) -> dict[str, int]:
+        return {"rows": connection.execute(statement, parameters(values)).rowcount}
+
+    def many(connection: sa.Connection, rows: list[Values]) -> list[Any]:
+        data: list[dict[str, int]] = [{}] * len(rows)
+        for wave in waves(rows, keys):
+            some = [parameters(rows[position]) for position in wave]
+            counts = count_each(connection, statement, some, lambda one: connection.execute(statement, one).rowcount)
+            for position, count in zip(wave, counts, strict=True):
+                data[position] = {"rows": count}
+        return data
+
+    return work, many
 
 
 # An UPDATE's own parameters are named after its columns, so the key's get names of their own.

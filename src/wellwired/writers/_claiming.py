@@ -22,7 +22,7 @@ from wellwired.writers._transaction import Transaction
 from wellwired.writers.classification import find_rule
 from wellwired.writers.idempotency import claim, look, store
 
-__all__ = ["LOOKS", "KeyTakenError", "came_and_went", "once", "take"]
+__all__ = ["LOOKS", "KeyTakenError", "came_and_went", "not_taken", "once", "take"]
 
 LOOKS = 3
 """How often a key that comes and goes is looked at before the write is given up."""
@@ -52,13 +52,28 @@ def take(connection: WriteConnection, key: Key, request: WriteRequest) -> None:
     try:
         claim(connection, key)
     except DBAPIError as error:
-        native = native_code(error)
-        rule = find_rule(connection.dialect.name, native, connection.rules)
-        if rule is not None and rule.reason == "duplicate":
-            raise KeyTakenError from error
-        if native in _NO_TABLE:
-            raise _no_table(error, native, request) from error
-        raise
+        failure = not_taken(connection, error, request)
+        if failure is error:
+            raise
+        raise failure from error
+
+
+def not_taken(connection: WriteConnection, error: DBAPIError, request: WriteRequest) -> Exception:
+    """What it means that a key could not be taken.
+
+    Args:
+        connection: where it was tried.
+        error: what the INSERT raised.
+        request: for the words of errors.
+
+    Returns:
+        What to raise: a `KeyTakenError`, a `BackendError` for a missing table, or else the error as it is.
+    """
+    native = native_code(error)
+    rule = find_rule(connection.dialect.name, native, connection.rules)
+    if rule is not None and rule.reason == "duplicate":
+        return KeyTakenError()
+    return _no_table(error, native, request) if native in _NO_TABLE else error
 
 
 def once(transaction: Transaction, key: Key, request: WriteRequest, handler: Handler) -> WriteResult[Any]:

@@ -15,13 +15,13 @@ tables; handlers for such must expect it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine
 
 from wellwired.clock import SYSTEM, Clock, Deadline
-from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry
+from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry, WriteError
 from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
@@ -29,6 +29,7 @@ from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._bounds import bounds_for
 from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went, take
 from wellwired.writers._connection import listen
+from wellwired.writers._many_sql import SQLBatch
 from wellwired.writers._pool import gate_for
 from wellwired.writers._rules import Rule
 from wellwired.writers._transaction import Database, Transaction
@@ -139,6 +140,25 @@ class SQLWriter:
                 if kept is not None:
                     return WriteResult(message="done before", data=kept.data, replayed=True)
         raise came_and_went(request, "lock")
+
+    def write_batch(
+        self, requests: Sequence[WriteRequest], *, handler: Handler, deadline: Deadline, atomic: bool
+    ) -> list[WriteResult[Any] | WriteError]:
+        """Makes one attempt at many writes of one type; see `wellwired.writers.protocol.WritesMany`.
+
+        Args:
+            requests: valid ones, no two with the same idempotency key.
+            handler: its `handle_many` is called with all of them, or its `handle` one by one in one transaction.
+            deadline: by when COMMIT must have been sent.
+            atomic: whether all take effect or none.
+
+        Returns:
+            For each request, at its position, its result or its error.
+        """
+        batch = SQLBatch(
+            self._database, requests, handler=handler, deadline=deadline, atomic=atomic, key_of=self._key_of
+        )
+        return batch.run()
 
     def begin(self, target: str, /, *, deadline: Deadline) -> SQLUnit:
         """Opens a transaction for several writes; see `wellwired.writers.protocol.Transacts.begin`.
