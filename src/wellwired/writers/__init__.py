@@ -3,7 +3,18 @@
 from wellwired.writers._evictions import Evicts
 from wellwired.writers.manager import WriteManager
 from wellwired.writers.memory import MemoryView, MemoryWriter
-from wellwired.writers.protocol import KeepsKeys, Listed, Writer, WritesMany, handler_failed
+from wellwired.writers.protocol import (
+    KeepsKeys,
+    Listed,
+    Transacts,
+    Unit,
+    Writer,
+    WriterCapabilities,
+    WritesMany,
+    capabilities_of,
+    handler_failed,
+)
+from wellwired.writers.transactions import WriteTransaction
 
 __all__ = [
     "Evicts",
@@ -11,8 +22,13 @@ __all__ = [
     "Listed",
     "MemoryView",
     "MemoryWriter",
+    "Transacts",
+    "Unit",
     "WriteManager",
+    "WriteTransaction",
     "Writer",
+    "WriterCapabilities",
     "WritesMany",
+    "capabilities_of",
     "handler_failed",
 ]

@@ -6,10 +6,13 @@ A writer that raises anything else has broken its contract, and nobody can say w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from wellwired.errors import ErrorCode, Outcome, Phase, Retry, TypeNotSupportedError, WriteError, wrap
+from wellwired.clock import Deadline
+from wellwired.errors import BackendError, ErrorCode, Outcome, Phase, Retry, TypeNotSupportedError, WriteError, wrap
 from wellwired.handlers.payload import detached
+from wellwired.handlers.protocol import Handler
 from wellwired.middleware.chain import WriteNext
 from wellwired.middleware.limit import too_late
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
@@ -17,10 +20,12 @@ from wellwired.writers.admission import no_type
 from wellwired.writers.directory import Directory
 from wellwired.writers.protocol import Listed, Writer
 
-__all__ = ["endpoint", "unsupported"]
+__all__ = ["endpoint", "unsupported", "unusable"]
+
+Send = Callable[[Writer, WriteRequest, Handler, Deadline], WriteResult[Any]]
 
 
-def endpoint(directory: Directory) -> WriteNext:
+def endpoint(directory: Directory, send: Send | None = None) -> WriteNext:
     """The call that makes one attempt.
 
     Nothing is sent after the deadline. The handler is looked up again, so that a middleware may change what is
@@ -28,6 +33,7 @@ def endpoint(directory: Directory) -> WriteNext:
 
     Args:
         directory: where the operation's writer is found by its name.
+        send: has the writer do it in a transaction that is open; None for one of its own.
     """
 
     def attempt(operation: WriteOperation) -> WriteResult[Any]:
@@ -41,7 +47,11 @@ def endpoint(directory: Directory) -> WriteNext:
         if type(request.payload) is dict:
             request = request.with_payload(detached(request.payload))
         try:
-            result: object = writer.write(request, handler=handler, deadline=deadline)
+            result: object = (
+                writer.write(request, handler=handler, deadline=deadline)
+                if send is None
+                else send(writer, request, handler, deadline)
+            )
         except WriteError as error:
             error.attempts = operation.attempt
             raise
@@ -62,6 +72,16 @@ def unsupported(request: WriteRequest, writer: Writer) -> TypeNotSupportedError:
         writer: the writer of its target.
     """
     return no_type(request, writer.name, writer.types() if isinstance(writer, Listed) else ())
+
+
+def unusable(error: Exception) -> BackendError:
+    """The error for a writer or handler that failed before anything was sent.
+
+    Args:
+        error: what it raised.
+    """
+    what = f"it raised {type(error).__name__} before anything was sent"
+    return BackendError(f"the writer or the handler cannot be used: {what}", reason="wiring")
 
 
 def _broken(operation: WriteOperation, what: str, cause: Exception | None) -> WriteError:

@@ -6,12 +6,12 @@ own message, which quotes both. The driver's exception is the cause, for debugge
 
 from __future__ import annotations
 
-from wellwired.errors import ErrorCode, Outcome, Phase, Retry, WriteError, wrap
+from wellwired.errors import BackendError, ErrorCode, Outcome, Phase, Retry, WriteError, wrap
 from wellwired.operations import WriteRequest
 from wellwired.writers._rules import Native
 from wellwired.writers.classification import Speed, Verdict
 
-__all__ = ["POOL_FULL", "TOO_LATE", "fill", "write_error"]
+__all__ = ["POOL_FULL", "TOO_LATE", "fill", "spoilt", "write_error"]
 
 TOO_LATE = Verdict(ErrorCode.TIMEOUT, Outcome.NOT_APPLIED, Retry.SAFE, "deadline", Speed.SLOW)
 """The deadline had passed when COMMIT was to be sent, so it was not."""
@@ -103,4 +103,25 @@ def fill(error: WriteError, request: WriteRequest, phase: Phase) -> WriteError:
     """
     if not error.target:
         error.target, error.type, error.phase = request.target, request.type, phase
+    return error
+
+
+def spoilt(target: str, first: WriteError | None) -> BackendError:
+    """The error for going on with a transaction in which a write has failed.
+
+    Args:
+        target: where it is open.
+        first: how that write failed, if it is known.
+    """
+    error = BackendError(
+        "an earlier write of this transaction failed, so nothing of it is applied; leave its block, or give writes "
+        "that may fail a nested() block of their own",
+        retry=Retry.NEVER if first is None else first.retry,
+        phase=Phase.EXECUTE,
+        target=target,
+        type="transaction",
+        reason="spoilt",
+    )
+    if first is not None:
+        error.outcome, error.backend_code, error.__cause__ = first.outcome, first.backend_code, first
     return error

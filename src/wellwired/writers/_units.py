@@ -12,37 +12,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from wellwired.clock import Deadline
-from wellwired.errors import BackendError, Phase, Retry, WriteError
+from wellwired.errors import Phase, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._claiming import once
+from wellwired.writers._failures import spoilt
 from wellwired.writers._keys import Key
 from wellwired.writers._transaction import Database, Transaction
 
-__all__ = ["SQLUnit", "spoilt"]
+__all__ = ["SQLUnit"]
 
 _LABEL = "transaction"
-
-
-def spoilt(target: str, first: WriteError | None) -> BackendError:
-    """The error for going on with a transaction in which a write has failed.
-
-    Args:
-        target: where it is open.
-        first: how that write failed, if it is known.
-    """
-    error = BackendError(
-        "an earlier write of this transaction failed, so nothing of it is applied; leave its block, or give writes "
-        "that may fail a nested() block of their own",
-        retry=Retry.NEVER if first is None else first.retry,
-        phase=Phase.EXECUTE,
-        target=target,
-        type=_LABEL,
-        reason="spoilt",
-    )
-    if first is not None:
-        error.outcome, error.backend_code, error.__cause__ = first.outcome, first.backend_code, first
-    return error
 
 
 class SQLUnit:
@@ -116,9 +96,10 @@ class SQLUnit:
             self._go_back(name)
             raise
         self._depth -= 1
-        if not self.usable:
+        if self._failed is not None:
+            error = spoilt(self._label.target, self._failed)
             self._go_back(name)
-            raise spoilt(self._label.target, self._failed)
+            raise error
         self._step(lambda: self._transaction.release_savepoint(name))
 
     def commit(self) -> None:

@@ -153,7 +153,8 @@ class WriteManager:
         A middleware cannot undo a commit: what it raises after the write took effect becomes a warning in the result.
 
         Args:
-            middleware: each is given the next call and returns the call around it; called once for each chain.
+            middleware: each is given the next call and returns the call around it; called once for each chain, of
+                which there are two: for writes by themselves, and for those inside a transaction, once there is one.
             each_attempt: inside the retries, once for an attempt, and not outside, once for a write.
 
         Raises:

@@ -1,0 +1,133 @@
+"""What a transaction has been asked to write, and what is told about each request when its end is known.
+
+Inside a transaction nothing is certain: a write that succeeded may be undone by a savepoint, by a later failure, or at
+COMMIT. So nobody is told of a request before the end; then each request gives one event, in the order of writing, and
+goes through the aftermath once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wellwired.errors import BackendError, Phase, Retry, WriteError
+from wellwired.handlers.protocol import Handler
+from wellwired.middleware.events import Observer, WriteEvent, failed, succeeded
+from wellwired.middleware.observe import notify
+from wellwired.operations import WriteOperation, WriteRequest, WriteResult
+from wellwired.writers._aftermath import Aftermath, Pair
+
+__all__ = ["Ledger", "Line"]
+
+
+class Line:
+    """One request of a transaction.
+
+    Args:
+        operation: as it was admitted.
+    """
+
+    __slots__ = ("duration", "error", "operation", "result", "undone")
+
+    def __init__(self, operation: WriteOperation) -> None:
+        self.operation = operation
+        self.result: WriteResult[Any] | None = None
+        self.error: WriteError | None = None
+        self.undone = False
+        self.duration = 0.0
+
+    def event(self, verdict: WriteError | None) -> WriteEvent:
+        """What is told of it.
+
+        Args:
+            verdict: what became of it in the end; None if it was committed.
+        """
+        if verdict is None:
+            assert self.result is not None, "a request without a result was committed"
+            return succeeded(self.operation, self.result, self.duration)
+        request = self.operation.request
+        return failed(
+            verdict,
+            writer=self.operation.writer,
+            target=request.target,
+            type=request.type,
+            duration=self.duration,
+            meta=request.meta,
+        )
+
+
+class Ledger:
+    """The requests of one transaction, in the order of writing; for one thread."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+
+    def add(self, operation: WriteOperation) -> Line:
+        """Opens the line of a request that was admitted."""
+        line = Line(operation)
+        self._lines.append(line)
+        return line
+
+    @property
+    def mark(self) -> int:
+        """How many lines there are, to be handed to `undo`."""
+        return len(self._lines)
+
+    def undo(self, mark: int) -> None:
+        """Notes that a savepoint was rolled back.
+
+        Args:
+            mark: how many lines there were when it was set.
+        """
+        for line in self._lines[mark:]:
+            line.undone = True
+
+    def close(
+        self,
+        error: WriteError | None,
+        *,
+        observers: Iterable[Observer],
+        aftermath: Aftermath,
+        handler_of: Callable[[WriteOperation], Handler | None],
+    ) -> tuple[str, ...]:
+        """Tells what became of each request, and lets the aftermath have it.
+
+        Args:
+            error: what became of those that did not fail by themselves; None if they were committed.
+            observers: told of each request.
+            aftermath: given each request once, with its handler.
+            handler_of: finds that.
+
+        Returns:
+            A line for whatever failed here; nothing of it changes what became of the data.
+        """
+        warnings: tuple[str, ...] = ()
+        committed: list[Pair] = []
+        shared: list[Pair] = []
+        for line in self._lines:
+            verdict = line.error or (_rolled_back(line.operation.request) if line.undone else error)
+            pair: Pair = (line.operation.request, handler_of(line.operation))
+            if verdict is None:
+                committed.append(pair)
+            elif verdict is error:
+                shared.append(pair)
+            else:
+                aftermath.failed((pair,), verdict)
+            warnings += notify(observers, line.event(verdict))
+        if shared and error is not None:
+            aftermath.failed(shared, error)
+        return (aftermath.committed(committed) if committed else ()) + warnings
+
+
+def _rolled_back(request: WriteRequest) -> BackendError:
+    return BackendError(
+        "it was undone with the nested block of its transaction, which an exception left",
+        retry=Retry.NEVER,
+        phase=Phase.EXECUTE,
+        target=request.target,
+        type=request.type,
+        reason="rolled_back",
+        attempts=1,
+    )
