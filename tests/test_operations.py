@@ -107,3 +107,14 @@ def test_a_request_about_another_payload_keeps_all_else() -> None:
     for request in (WriteRequest(*given), Mine(*given, more=7)):
         other = request.with_payload({"b": 2})
         assert other == dataclasses.replace(request, payload={"b": 2}) and type(other) is type(request)
+
+
+def test_a_result_may_be_made_with_its_type() -> None:
+    """`WriteResult[int](...)` is the same as without the brackets, and as hard to change."""
+    result = WriteResult[int](data=5)
+
+    assert (type(result), result, result.data) == (WriteResult, WriteResult(data=5), 5)
+    for name in ("data", "other", "__orig_class__"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(result, name, 6)
+    assert pickle.loads(pickle.dumps(result)) == result

@@ -7,9 +7,9 @@ payloads and values, so that a log line or a traceback cannot leak them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from wellwired.clock import Deadline
 
@@ -78,6 +78,15 @@ class WriteResult(Generic[T]):
     warnings: tuple[str, ...] = ()
 
 
+def _refuse_change(_self: object, name: str, _value: object) -> NoReturn:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+# `WriteResult[int](...)` tries to set `__orig_class__` and expects an AttributeError where it cannot; what the dataclass
+# has made raises a TypeError for a name that is no field, up to Python 3.12.
+setattr(WriteResult, "__setattr__", _refuse_change)  # noqa: B010 - an assignment is an error to type checkers
+
+
 @dataclass(frozen=True, slots=True)
 class WriteOperation:
     """One admitted write, as its middleware sees it: the request is valid, its writer and handler are known.
@@ -115,6 +124,8 @@ class StoreVerb(StrEnum):
     SET_MANY = "set_many"
     DELETE_MANY = "delete_many"
     EVICT = "evict"
+    LOOKUP_MANY = "lookup_many"
+    GET_OR_LOAD_MANY = "get_or_load_many"
 
 
 @dataclass(frozen=True, slots=True)
