@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -453,10 +455,9 @@ def test_a_lost_state_brings_nothing_back(store: RedisStore, redis_client: Any) 
 
 
 def test_values_of_version_1_are_read_until_a_clear(store: RedisStore, redis_client: Any) -> None:
-    """What an earlier version has written, without an epoch, is there, is counted by a delete, and ends with a clear."""
-    old = bytes.fromhex(
-        "c15757016d73677061636b000000000081c5217d0000070000000000000000000000000000000075736572733a61c0"
-    )
+    """What an earlier version has written, without an epoch, is there, counted by a delete, and ends with a clear."""
+    golden = json.loads((Path(__file__).parent / "golden" / "envelope_v1.json").read_text())
+    old = bytes.fromhex(next(case["envelope"] for case in golden if case["bound"] == "users:a"))
     redis_client.set("users:a", old)
     assert store.get("a") == Entry(None) and list(store.keys()) == ["a"] and store.purge() == 0
     assert store.delete("a") is True

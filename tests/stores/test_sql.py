@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.stores.layer_contract import LayerContract, PassTime
 from wellwired.errors import CodecError, MissingTableError
 from wellwired.stores._sql_dialects import check_dialect, server_ms, was_undone
-from wellwired.stores.codecs import JSONCodec
+from wellwired.stores.codecs import JSONCodec, MsgpackCodec
 from wellwired.stores.damage import Damage, Reason
 from wellwired.stores.keys import KEY_BYTES
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered, Tagged
 from wellwired.stores.sql import SQLStore
 from wellwired.testing.clock import VirtualClock
 
@@ -83,7 +84,7 @@ class TestContract(LayerContract):
 
     def test_it_has_every_ability(self, store: SQLStore) -> None:
         """No test of the contract is skipped for it."""
-        for ability in (Many, Fenced, FencedMany, Ordered):
+        for ability in (Many, Fenced, FencedMany, Ordered, Tagged):
             assert isinstance(store, ability)
 
 
@@ -248,8 +249,10 @@ def test_more_keys_than_a_batch(store: SQLStore) -> None:
 def test_many_keys_are_few_statements(store: SQLStore, statements: list[str]) -> None:
     """A hundred keys cost as many statements as one."""
     items = {f"k{number}": Entry(number, 500.0) for number in range(100)}
+    store.read("a")
+    statements.clear()
     store.set_many(items)
-    assert statements == ["SELECT", "INSERT"]
+    assert statements == ["SELECT", "INSERT", "SELECT"]
     statements.clear()
     store.get_many(list(items))
     assert statements == ["SELECT"]
@@ -261,18 +264,18 @@ def test_many_keys_are_few_statements(store: SQLStore, statements: list[str]) ->
     assert len(statements) <= 8
     statements.clear()
     store.delete_many(list(items))
-    assert statements == ["UPDATE"]
+    assert statements == ["SELECT", "UPDATE"]
 
 
-def test_one_key_is_one_statement(store: SQLStore, statements: list[str]) -> None:
-    """A get, a set with a life, a read and a delete are one statement each."""
+def test_one_key_is_one_statement_or_two(store: SQLStore, statements: list[str]) -> None:
+    """A get and a read are one statement; a set and a delete are one more, which looks at the epoch."""
     store.read("a")
     statements.clear()
     store.set("a", 1, 50.0)
     store.get("a")
     store.read("a")
     store.delete("a")
-    assert statements == ["INSERT", "SELECT", "SELECT", "UPDATE"]
+    assert statements == ["INSERT", "SELECT", "SELECT", "SELECT", "SELECT", "UPDATE"]
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(store: SQLStore) -> None:
@@ -459,18 +462,60 @@ def test_a_fill_of_an_ended_row_does_not_overtake_other_fills(store: SQLStore, p
     assert store.fill("a", Entry(2, 10.0), third) is False and store.get("a") == Entry(3)
 
 
-def test_a_token_of_the_middle_of_a_clear_is_stale_after_it(store: SQLStore, mocker: Any) -> None:
-    """Once a clear has returned, no fill whose read came before that is let in."""
-    tokens: list[Any] = []
-    pages = store._rows.pages
-
-    def pages_and_a_reader(*, alive: bool) -> Any:
-        tokens.append(store.read("a")[1])
-        return pages(alive=alive)
-
-    mocker.patch.object(store._rows, "pages", pages_and_a_reader)
+def test_a_clear_changes_two_rows_however_many_there_are(
+    store: SQLStore, sql_engine: sa.Engine, statements: list[str]
+) -> None:
+    """What it leaves behind is seen by nobody, and purge removes it, at most so many at a time, and nothing else."""
+    other = SQLStore(sql_engine, namespace="others")
+    other.set("a", 1)
+    store.set_many({f"k{number}": Entry(number) for number in range(20)})
+    statements.clear()
     store.clear()
-    assert len(tokens) == 1 and store.fill("a", Entry("old"), tokens[0]) is False
+    assert len(statements) <= 3
+    assert list(store.keys()) == [] and store.get("k1") is None and store.delete("k1") is False
+    store.set_many({"k2": Entry("new"), "k3": Entry("new", 60.0, 0.0, ("tag",))})
+    assert rows_of(store, sql_engine) >= 20
+    assert [store.purge(10), store.purge(10), store.purge(10)] == [10, 7, 0]
+    assert sorted(store.keys()) == ["k2", "k3"] and other.get("a") == Entry(1)
+
+
+def test_a_write_that_knows_an_older_epoch_is_made_in_the_new_one(store: SQLStore, sql_engine: sa.Engine) -> None:
+    """After another process has cleared the namespace, a set of this one is seen by both."""
+    other = SQLStore(sql_engine, namespace=store.namespace)
+    store.set("a", 1)
+    other.clear()
+    store.set("b", 2)
+    store.clear()
+    other.set_many({"c": Entry(3), "d": Entry(4)})
+    assert sorted(store.keys()) == sorted(other.keys()) == ["c", "d"]
+    assert store.get("b") is None and store.get("c") == Entry(3)
+
+
+def test_values_of_version_1_are_read_until_a_clear(store: SQLStore, sql_engine: sa.Engine) -> None:
+    """What an earlier version has written, without an epoch, is there, counted by a delete, and ends with a clear."""
+    bound, value = b"users:a", MsgpackCodec().encode(7)
+    covered = b"\x00" + len(bound).to_bytes(2, "big") + bytes(16) + bound + value
+    old = b"\xc1WW\x01msgpack\0\0\0\0\0" + zlib.crc32(covered).to_bytes(4, "big") + covered
+    where = store.table.c.entry_key == b"a"
+
+    def write_as_before() -> None:
+        store.set("a", 1)
+        with sql_engine.begin() as connection:
+            connection.execute(store.table.update().where(where).values(value=old))
+
+    assert store.namespace == "users"
+    write_as_before()
+    assert store.get("a") == Entry(7) and list(store.keys()) == ["a"] and store.delete("a") is True
+    store.clear()
+    write_as_before()
+    assert store.get("a") is None and list(store.keys()) == [] and store.delete("a") is False
+
+
+def rows_of(store: SQLStore, engine: sa.Engine) -> int:
+    """How many rows the table has for the store's keys."""
+    count = sa.select(sa.func.count()).select_from(store.table).where(store.table.c.namespace == store.namespace)
+    with engine.connect() as connection:
+        return int(connection.execute(count).scalar_one())
 
 
 def test_a_clear_between_read_and_fill_by_one_who_never_read(store: SQLStore, sql_engine: sa.Engine) -> None:
@@ -524,6 +569,7 @@ def test_a_transaction_that_the_server_undid_is_done_again(
 ) -> None:
     """A deadlock costs another attempt; one that never ends is the driver's error, and nothing is stored twice."""
     monkeypatch.setattr("wellwired.stores._sql_rows.was_undone", lambda error: True)
+    store.read("a")
     fails = [2]
 
     def fail(*_: Any) -> None:

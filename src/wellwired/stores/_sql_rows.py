@@ -17,13 +17,15 @@ from sqlalchemy.exc import DBAPIError
 
 from wellwired.errors import MissingTableError
 from wellwired.stores._sql_dialects import check_dialect, lacks_table, was_undone
-from wellwired.stores._sql_schema import EPOCH_KEY, WORD_BYTES, Statements
+from wellwired.stores._sql_schema import EPOCH_KEY, LEFT_KEY, OWN_KEYS, TAG_KEY, Statements
+from wellwired.stores.envelope import NO_WORD, WORD_BYTES
 
-__all__ = ["BATCH", "Found", "Row", "Rows", "Token", "batches", "new_word"]
+__all__ = ["BATCH", "Found", "Row", "Rows", "State", "Token", "batches", "new_word"]
 
 BATCH: Final = 500
 """How many rows one statement or transaction concerns at most."""
 
+_CLEARED: Final = b"clr!"  # what an epoch begins with that a clear has made
 _GRACE_MS: Final = 600_000
 _ATTEMPTS: Final = 6
 
@@ -47,6 +49,7 @@ class Row:
     data: bytes | None
     word: bytes
     life: int | None
+    tagged: bool = False
 
     def facts(self, namespace: str, now: int) -> dict[str, Any]:
         """Its columns; `now` is the server's time in milliseconds."""
@@ -59,13 +62,32 @@ class Row:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What a read saw: the namespace's epoch, the row's generation (None: no row), and when."""
+class State(NamedTuple):
+    """What holds for a whole namespace: its epoch, and the word of the last invalidation of tags."""
 
     epoch: bytes
+    invalidated: bytes | None
+
+    def admits(self, epoch: bytes) -> bool:
+        """Whether a value of that epoch is there; one of version 1 is, until the first clear."""
+        return epoch == self.epoch or (epoch == NO_WORD and not self.epoch.startswith(_CLEARED))
+
+    def facts(self) -> dict[str, Any]:
+        """The same for the statements."""
+        return {"epoch": self.epoch, "first": int(self.admits(NO_WORD))}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a read saw: the namespace's state, the row's generation (None: no row), and when."""
+
+    state: State
     word: bytes | None
     taken: float
+
+
+class _Cleared(Exception):  # noqa: N818 - it never leaves this module
+    """The namespace was cleared since the rows were sealed: their transaction is to be undone."""
 
 
 def new_word() -> bytes:
@@ -76,6 +98,13 @@ def new_word() -> bytes:
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """The items, at most `BATCH` at a time."""
     return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
+
+
+def _up_to_date(state: State | None, row: Row, token: Token) -> bool:
+    """Whether nothing has happened to the whole namespace that the row's token does not know."""
+    if state is None or state.epoch != token.state.epoch:
+        return False
+    return not row.tagged or state.invalidated == token.state.invalidated
 
 
 class Rows:
@@ -97,37 +126,50 @@ class Rows:
 
     # --- reading
 
-    def one(self, raw: bytes) -> tuple[Found | None, float]:
-        """The row of a key, and when it was asked for."""
-        with self._reading() as connection:
-            sent = self._now()
-            row: Any = connection.execute(self._sql.get, {"space": self._namespace, "item": raw}).one_or_none()
-        return None if row is None else Found(raw, row[0], row[1], None), sent
-
-    def some(self, raws: Sequence[bytes]) -> tuple[dict[bytes, Found], float]:
-        """The rows of the keys that have one, and when they were asked for."""
-        return self._found(self._sql.read, self._facts(keys=raws))
-
-    def some_with_epoch(self, raws: Sequence[bytes]) -> tuple[dict[bytes, Found], bytes, float]:
-        """The rows of the keys, the epoch of the same moment, and when they were asked for."""
+    def some(self, raws: Sequence[bytes]) -> tuple[dict[bytes, Found], State, float]:
+        """The rows of the keys, the state of the same moment, and when they were asked for."""
         while True:
             if len(raws) == 1:
                 rows, sent = self._found(self._sql.read_one, self._facts(item=raws[0]))
             else:
-                rows, sent = self.some([EPOCH_KEY, *raws])
+                rows, sent = self._found(self._sql.read, self._facts(keys=[EPOCH_KEY, *raws]))
             epoch = rows.pop(EPOCH_KEY, None)
             if epoch is not None and epoch.word is not None:
-                return rows, epoch.word, sent
+                return rows, State(epoch.word, epoch.data), sent
             # Nobody has used the namespace before.
-            self._written(lambda connection: connection.execute(self._sql.insert, self._epoch()))
+            self._written(lambda connection: connection.execute(self._sql.insert, self._own(EPOCH_KEY, new_word())))
 
-    def pages(self, *, alive: bool) -> Iterator[list[bytes]]:
-        """All keys of the namespace, in order; those that are alive only, if told so."""
+    def state(self) -> State:
+        """The state of the namespace."""
+        return self.some([OWN_KEYS])[1]
+
+    def words(self, tags: Iterable[str]) -> dict[str, bytes | None]:
+        """The words of the tags, None for those that have none."""
+        raws = {tag: TAG_KEY + tag.encode() for tag in tags}
+        found: dict[bytes, bytes] = {}
+        for batch in batches(list(raws.values())):
+            with self._reading() as connection:
+                rows: Any = connection.execute(self._sql.words, self._facts(keys=batch)).all()
+            found |= dict(rows)
+        return {tag: found.get(raw) for tag, raw in raws.items()}
+
+    def made_words(self, tags: Iterable[str]) -> dict[str, bytes]:
+        """The words of the tags, made where there are none."""
+        while True:
+            words = self.words(tags)
+            missing = sorted(TAG_KEY + tag.encode() for tag, word in words.items() if word is None)
+            if not missing:
+                return {tag: word for tag, word in words.items() if word is not None}
+            made = [self._own(raw, new_word()) for raw in missing]
+            self._written(lambda connection, made=made: connection.execute(self._sql.insert, made))  # type: ignore[misc]
+
+    def pages(self) -> Iterator[list[bytes]]:
+        """The keys of the namespace under which something is, in order."""
         after = EPOCH_KEY
         while True:
-            statement = self._sql.alive_keys if alive else self._sql.keys
+            facts = self._facts(after=after, limit=BATCH, **self.state().facts())
             with self._reading() as connection:
-                page = [row[0] for row in connection.execute(statement, self._facts(after=after, limit=BATCH))]
+                page = [row[0] for row in connection.execute(self._sql.alive_keys, facts)]
             if not page:
                 return
             yield page
@@ -135,34 +177,51 @@ class Rows:
 
     # --- writing
 
-    def put(self, row: Row) -> None:
-        """Writes one row, in one statement."""
+    def put(self, row: Row, epoch: bytes) -> bool:
+        """Writes one row, unless the namespace has another epoch by now; whether it did."""
         facts = {"space": self._namespace, "item": row.raw, "data": row.data, "word": row.word, "life": row.life}
-        self._written(lambda connection: connection.execute(self._sql.upsert, facts))
+        return self._if_current(epoch, lambda connection: connection.execute(self._sql.upsert, facts))
 
-    def put_all(self, rows: Sequence[Row]) -> None:
-        """Writes all of them in one transaction."""
-        self._written(lambda connection: self._put(connection, rows, self._sql.upsert_all))
+    def put_all(self, rows: Sequence[Row], epoch: bytes) -> bool:
+        """Writes all of them in one transaction, unless the namespace has another epoch by now; whether it did."""
+        return self._if_current(epoch, lambda connection: self._put(connection, rows, self._sql.upsert_all))
 
     def bury(self, raws: Sequence[bytes]) -> int:
         """Makes a tombstone of each key; how many were alive. `raws` are different, and at most `BATCH`."""
         word = new_word()
-        facts = self._facts(keys=raws, word=word)
+        facts = self._facts(keys=raws, word=word, **self.state().facts())
         alive: int = self._written(lambda connection: connection.execute(self._sql.bury, facts).rowcount)
         if alive < len(raws):
             with self._reading() as connection:
                 buried = {row[0] for row in connection.execute(self._sql.written, facts)}
             # In a transaction of its own: to look for a row and then to insert it deadlocks in InnoDB.
-            self.put_all([Row(raw, None, word, 0) for raw in raws if raw not in buried])
+            graves = [Row(raw, None, word, 0) for raw in raws if raw not in buried]
+            self._written(lambda connection: self._put(connection, graves, self._sql.upsert_all))
         return alive
 
-    def remove(self, raws: Sequence[bytes]) -> None:
-        """Removes the rows without a trace."""
-        self._written(lambda connection: connection.execute(self._sql.remove, self._facts(keys=raws)))
-
     def renew_epoch(self) -> None:
-        """Makes every token of the namespace stale."""
-        self._written(lambda connection: connection.execute(self._sql.upsert_all, self._epoch()))
+        """Makes every value and every token of the namespace a thing of the past."""
+        epoch = self._own(EPOCH_KEY, _CLEARED + os.urandom(WORD_BYTES - len(_CLEARED)))
+        mark = Row(LEFT_KEY, None, new_word(), 0)
+
+        def renew(connection: sa.Connection) -> None:
+            connection.execute(self._sql.upsert_all, epoch)
+            self._put(connection, [mark], self._sql.upsert_all)
+
+        self._written(renew)
+
+    def invalidate(self, tags: Iterable[str]) -> None:
+        """Gives the tags new words."""
+        word = new_word()
+        rows = [self._own(raw, word) for raw in sorted({TAG_KEY + tag.encode() for tag in tags})]
+        self.state()  # there is one from now on
+
+        def renew(connection: sa.Connection) -> None:
+            connection.execute(self._sql.invalidate, self._facts(data=word))
+            connection.execute(self._sql.upsert_all, rows)
+
+        if rows:
+            self._written(renew)
 
     def admit(self, due: Mapping[bytes, tuple[Row, Token]], *, written: bool) -> set[bytes]:
         """Writes the rows that nobody has written since their token, in one transaction.
@@ -177,13 +236,31 @@ class Rows:
         return self._written(lambda connection: self._admit(connection, due, written=written))
 
     def purge(self, limit: int) -> int:
-        """Removes rows of every namespace that ended more than ten minutes ago; how many."""
+        """Removes rows of every namespace that ended more than ten minutes ago, or that a clear has left; how many."""
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(self._sql.dead, {"grace": _GRACE_MS, "limit": limit})]
+            marked = [tuple(row) for row in connection.execute(self._sql.marked)]
         removed = 0
         for batch in batches(rows):
             removed += self._written(partial(self._remove_dead, rows=batch))
+        for namespace, word in marked:
+            if removed < limit:
+                other = Rows(self._engine, self._table, namespace, self._now)
+                removed += other.sweep(limit - removed, word)
         return removed
+
+    def sweep(self, limit: int, mark: bytes) -> int:
+        """Removes what a clear has left of this namespace, and its mark once there is no more of it; how many rows."""
+        facts = self.state().facts()
+        with self._reading() as connection:
+            found = connection.execute(self._sql.left, self._facts(limit=limit, **facts))
+            raws = [row[0] for row in found]
+        for batch in batches(raws):
+            statement = self._facts(keys=batch, **facts)
+            self._written(lambda connection, statement=statement: connection.execute(self._sql.remove_left, statement))  # type: ignore[misc]
+        if len(raws) < limit:
+            self._written(lambda connection: connection.execute(self._sql.remove_mark, self._facts(word=mark)))
+        return len(raws)
 
     # --- within
 
@@ -196,8 +273,22 @@ class Rows:
     def _facts(self, **facts: Any) -> dict[str, Any]:
         return {"space": self._namespace, **facts}
 
-    def _epoch(self) -> dict[str, Any]:
-        return Row(EPOCH_KEY, None, new_word(), None).facts(self._namespace, 0)
+    def _own(self, raw: bytes, word: bytes) -> dict[str, Any]:
+        """The columns of one of the store's own rows."""
+        return Row(raw, None, word, None).facts(self._namespace, 0)
+
+    def _if_current(self, epoch: bytes, write: Callable[[sa.Connection], object]) -> bool:
+        def work(connection: sa.Connection) -> None:
+            write(connection)
+            # After the write, and in its transaction: a clear that has returned before is seen.
+            if connection.execute(self._sql.state, self._facts()).scalar() != epoch:
+                raise _Cleared
+
+        try:
+            self._written(work)
+        except _Cleared:
+            return False
+        return True
 
     def _put(self, connection: sa.Connection, rows: Iterable[Row], statement: Any) -> None:
         # Asked once for all, so that the drivers can send the rows as one statement.
@@ -213,8 +304,9 @@ class Rows:
     def _admit(self, connection: sa.Connection, due: Mapping[bytes, tuple[Row, Token]], *, written: bool) -> set[bytes]:
         for statement in self._sql.hold_epoch[:-1]:
             connection.execute(statement, self._facts())
-        epoch = connection.execute(self._sql.hold_epoch[-1], self._facts()).scalar()
-        seen = {raw: (row, token.word) for raw, (row, token) in due.items() if token.epoch == epoch}
+        held = connection.execute(self._sql.hold_epoch[-1], self._facts()).one_or_none()
+        state = None if held is None else State(*held)
+        seen = {raw: (row, token.word) for raw, (row, token) in due.items() if _up_to_date(state, row, token)}
         absent = [row for row, word in seen.values() if word is None]
         known = [raw for raw, (_, word) in seen.items() if word is not None]
         return self._replace(connection, known, seen, written=written) | self._add(connection, absent)
