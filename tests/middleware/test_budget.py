@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.middleware.kit import safe, timeout, unknown
+from tests.middleware.kit import operation, safe, timeout, unknown
 from wellwired.errors import WriteError
-from wellwired.middleware import RetryBudget
+from wellwired.middleware import RetryBudget, chain, retrying
+from wellwired.operations import WriteOperation, WriteResult
+from wellwired.testing.clock import VirtualClock
 
 
 def test_a_retry_costs_and_a_success_pays_back() -> None:
@@ -20,6 +28,16 @@ def test_a_retry_costs_and_a_success_pays_back() -> None:
     assert budget.left("sql.main") == 5
     for _ in range(20):
         budget.refund("sql.main")
+    assert budget.left("sql.main") == 10
+
+
+@pytest.mark.parametrize("error", [safe(), timeout(), unknown()])
+def test_a_retry_that_succeeds_puts_back_what_it_took(error: WriteError) -> None:
+    """A conflict that a second attempt settles is no failing backend, however often it comes."""
+    budget = RetryBudget(10)
+    for _ in range(100):
+        assert budget.spend("sql.main", error)
+        budget.refund("sql.main", error)
     assert budget.left("sql.main") == 10
 
 
@@ -54,7 +72,7 @@ def test_a_success_without_a_failure_before_it_makes_no_purse() -> None:
     """The path of a write that succeeds stays light."""
     budget = RetryBudget()
     budget.refund("sql.main")
-    assert budget.left("sql.main") == 100
+    assert budget.left("sql.main") == 500
 
 
 @given(
@@ -78,6 +96,53 @@ def test_a_purse_behaves_like_a_number(capacity: int, cost: int, heavy: int, ref
             assert allowed == (price <= tokens)
             tokens -= price if allowed else 0
         assert budget.left("t") == tokens
+
+
+def load(failing: Callable[[], bool], writes: int) -> Counter[str]:
+    """What the default policy and budget make of so many writes, and how it ended.
+
+    Args:
+        failing: whether the next attempt fails.
+        writes: how many there are.
+
+    Returns:
+        How many first attempts and retries (``again``) there were, by how they ended: ``first good``, ``again bad``, …
+    """
+    clock, made = VirtualClock(), Counter[str]()
+
+    def endpoint(given: WriteOperation) -> WriteResult[Any]:
+        bad = failing()
+        made[f"{'first' if given.attempt == 1 else 'again'} {'bad' if bad else 'good'}"] += 1
+        if bad:
+            raise safe()
+        return WriteResult()
+
+    call = chain(endpoint, [retrying(clock=clock, random=lambda: 0.0, budget=RetryBudget())])
+    for _ in range(writes):
+        with suppress(WriteError):
+            call(operation(clock, timeout=3600))
+    return made
+
+
+def test_a_backend_that_is_gone_is_not_flooded() -> None:
+    """Of ten thousand writes a hundred are tried again in vain, once; without a budget it would be twenty thousand."""
+    assert load(lambda: True, 10_000) == {"first bad": 10_000, "again bad": 100}
+
+
+def test_a_backend_that_fails_now_and_then_gets_what_it_needs() -> None:
+    """One attempt in twenty fails: every one of them is tried again, and all writes succeed."""
+    numbers = itertools.count(1)
+    made = load(lambda: next(numbers) % 20 == 0, 10_000)
+    assert made["first good"] + made["again good"] == 10_000
+
+
+@given(st.integers(0, 100), st.integers(0, 1_000_000))
+@settings(max_examples=30)
+def test_load_never_multiplies(percent: int, seed: int) -> None:
+    """Whatever share of attempts fails: retries in vain are a full purse, and a fifth of good writes."""
+    draw = random.Random(seed)
+    made = load(lambda: draw.random() * 100 < percent, 2_000)
+    assert made["again bad"] <= 100 + made["first good"] / 5
 
 
 def test_racing_threads_cannot_spend_more_than_there_is() -> None:

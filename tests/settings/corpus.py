@@ -237,6 +237,42 @@ VALUES = [
         "shorter than BACKOFF_BASE",
     ),
     Bad(
+        "retry that cannot be paid",
+        _w(WRITES__BUDGET__CAPACITY="9"),
+        f"{W}WRITES__BUDGET__HEAVY_COST",
+        "is more than CAPACITY",
+    ),
+    Bad(
+        "share above all",
+        _w(WRITES__BREAKER__FAILURES="50"),
+        f"{W}WRITES__BREAKER__FAILURES",
+        "must be 1.0 or less",
+    ),
+    Bad(
+        "letters in no folder",
+        _w(WRITES__DEAD_LETTERS__PATH=f"/nowhere/{SECRET}/letters.jsonl"),
+        f"{W}WRITES__DEAD_LETTERS__PATH",
+        "folder that does not exist",
+    ),
+    Bad(
+        "letters in two places",
+        _w(SQL__MAIN__URL="sqlite://", WRITES__DEAD_LETTERS__PATH="letters.jsonl", WRITES__DEAD_LETTERS__SQL="main"),
+        f"{W}WRITES__DEAD_LETTERS__SQL",
+        "cannot be set beside PATH",
+    ),
+    Bad(
+        "letters in an unknown database",
+        _w(SQL__LETTERS__URL="sqlite://", WRITES__DEAD_LETTERS__SQL="leters"),
+        f"{W}WRITES__DEAD_LETTERS__SQL",
+        "did you mean letters?",
+    ),
+    Bad(
+        "letters of no error",
+        _w(WRITES__DEAD_LETTERS__CODES=f"BACKEND,{SECRET}"),
+        f"{W}WRITES__DEAD_LETTERS__CODES",
+        "'BACKEND'",
+    ),
+    Bad(
         "isolation of no database",
         _w(SQL__MAIN__URL="sqlite://", SQL__MAIN__ISOLATION_LEVEL=SECRET),
         f"{W}SQL__MAIN__ISOLATION_LEVEL",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wellwired.containers import pools, providers
 from wellwired.errors import MissingExtraError
 from wellwired.handlers import Registry
-from wellwired.middleware import NoMetrics, RetryPolicy
+from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy
 from wellwired.stores import DelegatedStore, Layer, MemoryStore
 from wellwired.writers import WriteManager
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from wellwired.middleware import Metrics, WriteMiddleware
     from wellwired.settings import (
+        BreakerSettings,
         LayerSettings,
         MetricsSettings,
         RedisSettings,
@@ -125,8 +126,22 @@ def make_manager(
         timeout=settings.timeout,
         attempt_timeout=settings.attempt_timeout,
         retry=policy,
+        budget=RetryBudget(**dict(settings.budget)),
+        breaker=_breaker(settings.breaker),
         metrics=metrics,
         stores=store_finder(stores),
+    )
+
+
+def _breaker(settings: BreakerSettings) -> BreakerPolicy | None:
+    if not settings.enabled:
+        return None
+    return BreakerPolicy(
+        window=settings.window,
+        calls=settings.calls,
+        failures=settings.failures,
+        pause=settings.pause,
+        probes=settings.probes,
     )
 
 

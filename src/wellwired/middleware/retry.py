@@ -59,11 +59,11 @@ def retrying(
             try:
                 result = next(operation)
             except WriteError as error:
-                result = _again(rules, next, operation, error)
+                return _again(rules, next, operation, error)
             finally:
                 _inside.reset(token)
             if budget is not None:
-                budget.refund(operation.request.target)
+                budget.refund(operation.writer)
             return result
 
         return call
@@ -88,7 +88,7 @@ class _Rules:
             draw=self.random(),
         )
         if isinstance(decision, Wait) and self.budget is not None:
-            return decision if self.budget.spend(operation.request.target, error) else Stop("budget")
+            return decision if self.budget.spend(operation.writer, error) else Stop("budget")
         return decision
 
 
@@ -105,5 +105,7 @@ def _again(rules: _Rules, next: WriteNext, operation: WriteOperation, error: Wri
         except WriteError as failed:
             history.append(failed)
         else:
+            if rules.budget is not None:
+                rules.budget.refund(operation.writer, history[-1])
             return replace(result, attempts=len(history) + 1, warnings=warnings + result.warnings)
     raise verdict(history, decision.reason)

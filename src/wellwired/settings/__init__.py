@@ -2,11 +2,15 @@
 
 from wellwired.settings._settings import Settings
 from wellwired.settings.backends import RedisSettings, SQLSettings
+from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings
 from wellwired.settings.models import LayerSettings, LogSettings, MetricsSettings, StoreSettings, WriteSettings
 from wellwired.settings.tls import TLSSettings
 from wellwired.settings.view import ShownSetting, masked
 
 __all__ = [
+    "BreakerSettings",
+    "BudgetSettings",
+    "DeadLetterSettings",
     "LayerSettings",
     "LogSettings",
     "MetricsSettings",

@@ -21,6 +21,7 @@ from wellwired.settings._layout import Layout
 from wellwired.settings._schema import Kind
 from wellwired.settings._sources import VariableSource, find_places, read_environment, read_files, read_secrets
 from wellwired.settings._variables import Fault, Origins, Place, Variable
+from wellwired.settings.models import WriteSettings
 from wellwired.settings.report import translate
 
 __all__ = ["Reading", "cross_faults", "read", "validation_faults"]
@@ -169,9 +170,15 @@ def cross_faults(cls: type[BaseSettings], reading: Reading, model: BaseSettings 
         stores={name: store for name, store in _groups("stores", reading, model).items() if store is not None},
         extra_layers=getattr(cls, "extra_layers", ()),
         unknown=frozenset(str(place[0]) for place in reading.blank if len(place) == 1),
+        letters=_letters(model),
     )
     for path, text in checks.find(view, reading.layout.variable):
         yield Fault(reading.origins.label(path) or reading.layout.variable(path), text, path)
+
+
+def _letters(model: BaseSettings | None) -> str | None:
+    writes = getattr(model, "writes", None)
+    return writes.dead_letters.sql if isinstance(writes, WriteSettings) else None
 
 
 def _groups(kind: str, reading: Reading, model: BaseSettings | None) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class View:
         stores: the stores that could be read.
         extra_layers: names of layers that the application brings.
         unknown: kinds (``sql``, ``redis``) of which not even the names are known.
+        letters: the database that dead letters are kept in, if one is named.
     """
 
     sql: Mapping[str, SQLSettings | None]
@@ -48,6 +49,7 @@ class View:
     stores: Mapping[str, StoreSettings]
     extra_layers: Sequence[str] = ()
     unknown: frozenset[str] = frozenset()
+    letters: str | None = None
 
     @property
     def backends(self) -> dict[str, SQLSettings | RedisSettings | None]:
@@ -67,6 +69,10 @@ def find(view: View, variable: Callable[[Sequence[str]], str]) -> Iterator[Findi
         Each finding.
     """
     yield from _targets(view)
+    if view.letters is not None and view.letters not in view.sql and "sql" not in view.unknown:
+        meant = near(view.letters, view.sql)
+        hint = f"did you mean {meant}?" if meant else f"set {variable(('sql', '<name>', 'url'))}"
+        yield Finding(("writes", "dead_letters", "sql"), f"names a database that is not configured; {hint}")
     for name, store in view.stores.items():
         path = ("stores", name, "layers")
         for number, layer in enumerate(store.layers, 1):

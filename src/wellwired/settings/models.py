@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from wellwired.settings._section import OptionalSeconds, Seconds, Section, decoded, fault
+from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings
 from wellwired.settings.layers import LayerFormatError, ShortLayer, parse_layers
 from wellwired.settings.names import Dotted
 
@@ -97,6 +98,9 @@ class WriteSettings(Section):
         backoff_base: seconds that the first pause before a retry lasts at most.
         backoff_cap: seconds that any pause lasts at most.
         commit_grace: seconds to wait for the answer to a COMMIT that was sent, beyond the timeout.
+        budget: what pays for retries.
+        breaker: when a backend that fails most of its writes is left alone.
+        dead_letters: where writes that failed are kept.
     """
 
     timeout: Seconds = 5.0
@@ -105,6 +109,9 @@ class WriteSettings(Section):
     backoff_base: Seconds = 0.1
     backoff_cap: Seconds = 5.0
     commit_grace: Seconds = 2.0
+    budget: BudgetSettings = BudgetSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
 
     @field_validator("attempt_timeout")
     @classmethod

@@ -1,0 +1,70 @@
+"""Tests of the groups of settings about what stands around writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from wellwired.errors import ErrorCode
+from wellwired.settings import BreakerSettings, BudgetSettings, DeadLetterSettings, Settings, masked
+
+W = "WELLWIRED__WRITES__"
+
+
+def loaded(**variables: str) -> Any:
+    """The settings about writes from an environment."""
+    return Settings.load(_environ={f"{W}{name}": text for name, text in variables.items()}, _env_file=None).writes
+
+
+def test_nothing_is_kept_and_no_circuit_is_broken_unless_asked() -> None:
+    """The defaults."""
+    writes = loaded()
+    assert not writes.breaker.enabled
+    assert (writes.dead_letters.path, writes.dead_letters.sql) == (None, None)
+    assert (writes.budget.capacity, writes.budget.cost, writes.budget.heavy_cost, writes.budget.refund) == (
+        500,
+        5,
+        10,
+        1,
+    )
+
+
+def test_everything_can_be_said_in_variables(tmp_path: Path) -> None:
+    """Numbers, lists with commas or as JSON, and none."""
+    writes = loaded(
+        BREAKER__ENABLED="true",
+        BREAKER__PAUSE="2.5",
+        BUDGET__CAPACITY="50",
+        DEAD_LETTERS__PATH=str(tmp_path / "letters.jsonl"),
+        DEAD_LETTERS__SQL="none",
+        DEAD_LETTERS__CODES="backend, TIMEOUT",
+        DEAD_LETTERS__ENCRYPTION_KEYS='["new", "old"]',
+    )
+    assert (writes.breaker.enabled, writes.breaker.pause, writes.budget.capacity) == (True, 2.5, 50)
+    assert writes.dead_letters.path == tmp_path / "letters.jsonl"
+    assert writes.dead_letters.codes == (ErrorCode.BACKEND, ErrorCode.TIMEOUT)
+    assert [key.get_secret_value() for key in writes.dead_letters.encryption_keys] == ["new", "old"]
+
+
+def test_keys_are_not_shown() -> None:
+    """Neither in the list of settings nor in a repr."""
+    settings = Settings.load(_environ={f"{W}DEAD_LETTERS__ENCRYPTION_KEYS": "hunter2,hunter3"}, _env_file=None)
+    assert "hunter" not in repr(masked(settings)) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("group", "wrong"),
+    [
+        (BudgetSettings, {"capacity": 9, "heavy_cost": 10}),
+        (BreakerSettings, {"failures": 0}),
+        (BreakerSettings, {"probes": 0}),
+        (DeadLetterSettings, {"codes": []}),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(group: Any, wrong: dict[str, Any]) -> None:
+    """By hand as from an environment."""
+    with pytest.raises(ValidationError):
+        group(**wrong)
