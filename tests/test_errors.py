@@ -18,6 +18,7 @@ from wellwired.errors import (
     CycleError,
     ErrorCode,
     LayerError,
+    LayerTimeoutError,
     MissingExtraError,
     NotFound,
     Outcome,
@@ -54,7 +55,8 @@ SPECIAL: dict[type[WellwiredError], Callable[[], WellwiredError]] = {
     CaptiveError: lambda: CaptiveError(["service", "session"]),
     WiringError: lambda: WiringError(["view: Provide['sql.mian']"]),
     NotFound: lambda: NotFound("user:1"),
-    LayerError: lambda: LayerError("redis.cache", "get", "it did not answer within 0.05 s"),
+    LayerError: lambda: LayerError("redis.cache", "get", "ConnectionError"),
+    LayerTimeoutError: lambda: LayerTimeoutError("redis.cache", "get", "no answer within 0.05 s"),
 }
 
 

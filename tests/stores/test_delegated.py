@@ -645,9 +645,11 @@ def test_middleware_sees_every_operation() -> None:
     list(store.keys())
     store.clear()
     store.evict(["a"])
+    store.lookup_many(["a"])
+    store.get_or_load_many(["a"], dict.fromkeys)
     assert [verb for _, verb in seen] == [
         "set", "get", "lookup", "get_or_load", "get_set", "has", "get_many", "set_many", "delete", "delete_many",
-        "keys", "clear", "evict",
+        "keys", "clear", "evict", "lookup_many", "get_or_load_many",
     ]  # fmt: skip
     assert {verb for _, verb in seen} == set(StoreVerb)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from tests.stores.fakes import FakeStore
+from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.operations import StoreVerb
 from wellwired.stores import Layer, LayerOutcome, LayerState, MemoryStore, Receipt
 from wellwired.stores.layer import named_layers
@@ -36,11 +38,14 @@ def test_only_plain_memory_is_filled_inline_by_itself() -> None:
 
 def test_naming_changes_nothing_else() -> None:
     """A layer keeps its options, and one that was given a name keeps that, even if a default would have been it."""
-    given = Layer(FakeStore(), primary=True, ttl=5.0, name="memory", inline=True, read_only=True)
+    options: dict[str, Any] = {
+        "primary": True, "ttl": 5.0, "name": "memory", "inline": True, "read_only": True, "time_limit": 1.0,
+        "soft_limit": 0.5, "callers": 3, "stale": 7.0, "breaker": BreakerPolicy(),
+    }  # fmt: skip
+    given = Layer(MemoryStore(), **options)
     named = named_layers([MemoryStore(), given])
     assert named[1] == given and named[0].name == "memory-2"
-    options = [field.name for field in dataclasses.fields(Layer)]
-    assert options == ["store", "primary", "ttl", "name", "inline", "read_only"]
+    assert ["store", *options] == [field.name for field in dataclasses.fields(Layer)]
 
 
 def test_a_layer_does_not_show_its_store() -> None:

@@ -5,15 +5,26 @@ The layers that need a driver are not exported here: `wellwired.stores.redis`, `
 """
 
 from wellwired.stores.delegated import DelegatedStore
-from wellwired.stores.events import BackFill, FillDropped, FillRefused, LayerFailed, StoreEvent
+from wellwired.stores.events import (
+    BackFill,
+    FillDropped,
+    FillRefused,
+    LayerFailed,
+    LayerTurned,
+    ServedStale,
+    StoreEvent,
+)
 from wellwired.stores.layer import FillPolicy, Layer, Overflow
+from wellwired.stores.loader import MISSING
+from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
 from wellwired.stores.memory import MemoryStats, MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Store, Tagged
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Store, Tagged, Timed
 from wellwired.stores.receipts import LayerOutcome, LayerState, Receipt
 from wellwired.stores.stats import LayerStats, StoreStats
 
 __all__ = [
+    "MISSING",
     "BackFill",
     "DelegatedStore",
     "Entry",
@@ -30,6 +41,8 @@ __all__ = [
     "LayerOutcome",
     "LayerState",
     "LayerStats",
+    "LayerTurned",
+    "LoadPolicy",
     "Lookup",
     "Many",
     "MemoryStats",
@@ -38,8 +51,10 @@ __all__ = [
     "Ordered",
     "Overflow",
     "Receipt",
+    "ServedStale",
     "Store",
     "StoreEvent",
     "StoreStats",
     "Tagged",
+    "Timed",
 ]

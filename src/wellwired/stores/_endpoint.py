@@ -8,10 +8,13 @@ from typing import Any
 
 from wellwired.errors import KeyFormatError, NotFound, StoreError
 from wellwired.operations import StoreOperation, StoreVerb
+from wellwired.stores._load_many import ManyLoads
 from wellwired.stores._loads import Loads
 from wellwired.stores._reads import Reads
 from wellwired.stores._stack import Stack
+from wellwired.stores._walk import Walk
 from wellwired.stores._writes import Writes
+from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
 from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import Receipt
@@ -44,13 +47,15 @@ class Endpoint:
     Args:
         stack: the layers.
         patience: seconds that somebody waits for a load by somebody else.
+        policy: how values are loaded.
     """
 
-    def __init__(self, stack: Stack, patience: float | None) -> None:
+    def __init__(self, stack: Stack, patience: float | None, policy: LoadPolicy) -> None:
         self._stack = stack
         self.reads = Reads(stack)
         self.writes = Writes(stack)
-        self.loads = Loads(stack, self.reads, self.writes, patience)
+        self.loads = Loads(stack, self.reads, self.writes, patience, policy)
+        self.many_loads = ManyLoads(stack, self.reads, self.loads, policy)
         self._table: dict[StoreVerb, Callable[[StoreOperation], Any]] = {
             StoreVerb.GET: self._get,
             StoreVerb.LOOKUP: self._lookup,
@@ -64,6 +69,8 @@ class Endpoint:
             StoreVerb.GET_MANY: self._get_many,
             StoreVerb.SET_MANY: self._set_many,
             StoreVerb.DELETE_MANY: self._delete,
+            StoreVerb.LOOKUP_MANY: self._lookup_many,
+            StoreVerb.GET_OR_LOAD_MANY: self._get_or_load_many,
             StoreVerb.EVICT: lambda operation: self.writes.evict(_each_once(operation.keys)),
         }
 
@@ -81,7 +88,7 @@ class Endpoint:
         return self._table[operation.verb](operation)
 
     def _get(self, operation: StoreOperation) -> Any:
-        entry = self.reads.walk(checked_key(operation.key)).entry
+        entry = self.reads.walk(checked_key(operation.key), operation.options.get("until")).entry
         if entry is None:
             raise NotFound(operation.key)
         return entry.value
@@ -89,17 +96,32 @@ class Endpoint:
     def _lookup(self, operation: StoreOperation) -> Lookup[Any]:
         key = checked_key(operation.key)
         try:
-            walk = self.reads.walk(key)
+            walk = self.reads.walk(key, operation.options.get("until"))
         except StoreError as error:
             return Failed(key, error)
-        if walk.entry is None:
-            return Miss(key)
-        return Hit(walk.entry.value, self._stack.rungs[walk.source].name, walk.source, walk.entry.left)
+        return self._said(walk, None)
+
+    def _lookup_many(self, operation: StoreOperation) -> dict[str, Lookup[Any]]:
+        walks, error = self.reads.walk_many(_each_once(operation.keys), operation.options.get("until"))
+        return {key: self._said(walk, error) for key, walk in walks.items()}
+
+    def _said(self, walk: Walk, error: StoreError | None) -> Lookup[Any]:
+        """What a walk says to callers; the error counts if it found nothing."""
+        entry = walk.entry
+        if entry is None:
+            return Miss(walk.key) if error is None else Failed(walk.key, error)
+        left = entry.stale if walk.stale else entry.left
+        return Hit(entry.value, self._stack.rungs[walk.source].name, walk.source, left, walk.stale)
 
     def _get_or_load(self, operation: StoreOperation) -> Any:
         options = operation.options
         key, ttl = checked_key(operation.key), _checked_ttl(operation.ttl)
-        return self.loads.get_or_load(key, options["loader"], ttl, options.get("timeout"))
+        return self.loads.get_or_load(key, options["loader"], ttl, options.get("timeout"), options.get("until"))
+
+    def _get_or_load_many(self, operation: StoreOperation) -> dict[str, Any]:
+        options = operation.options
+        keys, ttl = _each_once(operation.keys), _checked_ttl(operation.ttl)
+        return self.many_loads.get_or_load_many(keys, options["loader"], ttl, options.get("timeout"))
 
     def _get_set(self, operation: StoreOperation) -> Any:
         old: Entry[Any] | None = self.loads.get_set(
@@ -121,7 +143,9 @@ class Endpoint:
         return self.writes.delete(_each_once(operation.keys), operation.verb)
 
     def _get_many(self, operation: StoreOperation) -> dict[str, Any]:
-        walks = self.reads.walk_many(_each_once(operation.keys))
+        walks, error = self.reads.walk_many(_each_once(operation.keys), operation.options.get("until"))
+        if error is not None:
+            raise error
         return {key: walk.entry.value for key, walk in walks.items() if walk.entry is not None}
 
 

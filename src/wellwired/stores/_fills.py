@@ -7,10 +7,11 @@ keeps the ones above it from being filled too: what is too old for one is too ol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wellwired.stores._plans import shorter
+from wellwired.stores._plans import shorter, stale_life
 from wellwired.stores._rungs import UNASKED, Failure, Rung
 from wellwired.stores._walk import Walk
 from wellwired.stores.events import BackFill, FillRefused
@@ -43,7 +44,7 @@ def _fill_rung(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> Sequence[Walk
     if not rung.writable:
         return walks
     offers, refused = _judge(stack, rung, walks)
-    stored = stack.ask(rung, "fill", _store, stack, rung, offers, walks) if offers else ()
+    stored = _offer(stack, rung, offers, walks) if offers else ()
     if not isinstance(stored, Failure):
         rung.fills += len(stored)
         if len(stored) < len(offers):
@@ -72,13 +73,27 @@ def _judge(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> tuple[Offers, Ref
         elif not admits(walk.key, walk.ticket):
             refused[walk.key] = "overtaken"
         elif walk.entry is not None and token is not UNASKED:
-            offers[walk.key] = Entry(walk.entry.value, shorter(cap, left)), token
+            life, entry = shorter(cap, left), walk.entry
+            stale = _stale(rung, walk, life, now) if stack.stale_rungs else 0.0
+            offers[walk.key] = Entry(entry.value, life, stale, entry.tags), token
     return offers, refused
 
 
-def _store(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> Collection[str]:
+def _stale(rung: Rung, walk: Walk, life: float | None, now: float) -> float:
+    """The stale life of a value in a layer, which no layer above may exceed."""
+    stale = stale_life(rung.spare, life, math.inf if walk.spent is None else walk.spent - now)
+    if life is not None:
+        walk.spent = now + life + stale
+    return stale
+
+
+def _offer(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> Collection[str] | Failure:
     if rung.fenced:
-        return rung.fill(offers)
+        return stack.ask_in_time(rung, "fill", None, None, rung.fill, offers)
+    return stack.ask(rung, "fill", _store, stack, rung, offers, walks)
+
+
+def _store(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> Collection[str]:
     with stack.fence.holding(walk.key for walk in walks):
         overtaken = {walk.key for walk in walks if not stack.fence.admits(walk.key, walk.ticket)}
         entries = {key: entry for key, (entry, _) in offers.items() if key not in overtaken}

@@ -126,6 +126,11 @@ class Flights:
             flight = self._flights[key] = Flight(self._fence.ticket(key), share=self._share)
             return flight, True
 
+    def under_way(self, key: str) -> bool:
+        """Whether a load of the key is, which somebody who comes now would join."""
+        flight = self._flights.get(key)
+        return flight is not None and self._fence.same(key, flight.ticket)
+
     def leave(self, key: str, flight: Flight) -> None:
         """Takes a load that has ended off the list."""
         flight.abandon()

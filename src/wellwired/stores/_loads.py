@@ -3,22 +3,38 @@
 A loaded value travels up the stack like one that was found, primaries included, and every step is fenced: a write that
 came during the load wins. The load counts as under way until the value has been stored, so that nobody who comes in
 between loads again.
+
+A load in the background is led by a thread of the store's own, and who asked waits for it like somebody who joined. So
+a caller who is out of time leaves, and the load goes on to its end, whose result is kept.
 """
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
+from wellwired.clock import Deadline
+from wellwired.errors import NotFound, StoreTimeoutError
 from wellwired.operations import StoreVerb
+from wellwired.stores._callers import Callers
 from wellwired.stores._fills import make_fills
 from wellwired.stores._flights import Flight, Flights, Landing
+from wellwired.stores._forks import renew_in_child
+from wellwired.stores._memos import Memos
+from wellwired.stores._plans import shorter
 from wellwired.stores._reads import Reads
 from wellwired.stores._stack import Stack
+from wellwired.stores._walk import Walk
 from wellwired.stores._writes import Writes
+from wellwired.stores.loading import LoadPolicy, entry_of
 from wellwired.stores.protocols import Entry
 
 __all__ = ["Loads"]
+
+Loader: TypeAlias = Callable[[str], Any]
 
 
 class Loads:
@@ -29,15 +45,28 @@ class Loads:
         reads: how to read them.
         writes: how to write them.
         patience: seconds that somebody waits for a load by somebody else, unless the call says otherwise.
+        policy: how values are loaded.
     """
 
-    def __init__(self, stack: Stack, reads: Reads, writes: Writes, patience: float | None) -> None:
-        self._stack, self._reads, self._writes, self._patience = stack, reads, writes, patience
-        self.flights = Flights(stack.fence, share=stack.shares)
-        self.loads = 0
+    def __init__(self, stack: Stack, reads: Reads, writes: Writes, patience: float | None, policy: LoadPolicy) -> None:
+        self._stack, self._reads, self._writes = stack, reads, writes
+        self._patience, self._policy = patience, policy
+        self.flights = Flights(stack.fence, share=stack.sharing)
+        self.workers = Callers(f"wellwired-loads-{stack.name}", policy.workers)
+        self.loads = self.refreshes = self.refreshes_left_out = 0
+        memory: Memos[Exception] | None = None
+        if policy.absent_ttl is not None or policy.failed_ttl is not None:
+            memory = Memos(1.0, stack.fence, stack.clock)
+        self._failed = memory
+        renew_in_child(self)
 
     def get_or_load(
-        self, key: str, loader: Callable[[str], Any], ttl: float | None, timeout: float | None = None
+        self,
+        key: str,
+        loader: Loader,
+        ttl: float | None,
+        timeout: float | None = None,
+        until: Deadline | None = None,
     ) -> Any:
         """The value under the key, loaded and stored if there is none.
 
@@ -46,14 +75,24 @@ class Loads:
             loader: called at most once at a time for a key.
             ttl: seconds that a loaded value may be served at most.
             timeout: seconds to wait for a load by somebody else; None takes the store's.
+            until: when there has to be an answer; then the load is made in the background.
         """
-        patience = self._patience if timeout is None else timeout
+        if self._policy.refresh_ahead:
+            walk = self._reads.walk(key, until, loading=True)
+            if walk.entry is not None:
+                self._refresh(walk, loader, ttl)
+                return walk.entry.value
+        patience = self.patience(timeout)
         while True:
+            self._raise_remembered(key)
             flight, leading = self.flights.board(key)
-            if leading:
+            if leading and until is None:
                 return self._lead(flight, key, loader, ttl)
-            if flight.wait(patience) is not Landing.ABANDONED:
-                return flight.value()
+            if leading:
+                self._lead_elsewhere(flight, key, loader, ttl)
+            landing = self._wait(flight, patience, until)
+            if landing is not Landing.ABANDONED:
+                return flight.value() if landing is not None else self._stale(key, until)
 
     def get_set(self, key: str, value: Any, ttl: float | None) -> Entry[Any] | None:
         """Stores the value and gives what the primaries had before.
@@ -65,21 +104,127 @@ class Loads:
             self._writes.set({key: value}, ttl, StoreVerb.GET_SET)
             return old
 
-    def _lead(self, flight: Flight, key: str, loader: Callable[[str], Any], ttl: float | None) -> Any:
+    def patience(self, timeout: float | None) -> float | None:
+        """Seconds to wait for a load by somebody else, for a call that says so much about it."""
+        return self._patience if timeout is None else timeout
+
+    def after_fork(self) -> None:
+        """Forgets the loads of the parent's threads."""
+        self.flights.after_fork()
+        self.workers.after_fork()
+        if self._failed is not None:
+            self._failed.after_fork()
+
+    # --- within
+
+    def _lead(self, flight: Flight, key: str, loader: Loader, ttl: float | None, *, anew: bool = False) -> Any:
+        """Makes the load that the flight stands for, and ends it whatever comes."""
+        flight.leader = threading.get_ident()
+        walk: Walk | None = None
         try:
-            walk = self._reads.walk(key)
-            if walk.entry is not None:
-                value = walk.entry.value
-                flight.land(value)
-                return value
-            self.loads += 1
-            value = loader(key)
-            flight.land(value)
-            walk.find(Entry(value, ttl), len(self._stack.rungs), self._stack.now())
-            make_fills(self._stack, walk.source, (walk,))
-            return value
+            walk = self._reads.ground(key) if anew else self._reads.walk(key, loading=True)
+            if walk.entry is None:
+                self._load(flight, walk, loader, ttl)
+            assert walk.entry is not None
+            flight.land(walk.entry.value)
+            return walk.entry.value
         except Exception as error:
+            if walk is not None and not anew and self._stands_in(walk, error):
+                assert walk.entry is not None
+                flight.land(walk.entry.value)
+                return walk.entry.value
             flight.fail(error)
             raise
         finally:
             self.flights.leave(key, flight)
+
+    def _load(self, flight: Flight, walk: Walk, loader: Loader, ttl: float | None) -> None:
+        stack = self._stack
+        self.loads += 1
+        try:
+            entry = entry_of(loader(walk.key), ttl, self._policy.jitter * random.random() if self._policy.jitter else 0)
+            if entry is None:
+                raise NotFound(walk.key)
+        except Exception as error:
+            self._remember(walk, error)
+            raise
+        flight.land(entry.value)
+        walk.find(entry, len(stack.rungs), stack.now())
+        make_fills(stack, walk.source, (walk,))
+        stack.present(walk.key)
+
+    def _stands_in(self, walk: Walk, error: Exception) -> bool:
+        """Whether something stale can be served for a load that failed; if there is nothing, nothing is."""
+        if isinstance(error, NotFound):
+            self._end_stale(walk)
+            return False
+        return bool(self._stack.stale_rungs) and walk.entry is None and self._reads.stand_in((walk,), error)
+
+    def _end_stale(self, walk: Walk) -> None:
+        """Removes what is kept of a key that its loader finds nothing under, unless a write has come since."""
+        stack = self._stack
+        for rung in stack.stale_rungs:
+            if not rung.is_primary:
+                stack.ask_in_time(rung, "delete", None, None, rung.forget_stale, walk.key)
+            elif rung.local:
+                with stack.fence.holding((walk.key,)):
+                    if stack.fence.admits(walk.key, walk.ticket):
+                        rung.forget_stale(walk.key)
+
+    def _stale(self, key: str, until: Deadline | None) -> Any:
+        """What can be served stale to somebody who is out of time."""
+        error = StoreTimeoutError("the load that was waited for took longer than there was time; it goes on")
+        walk = Walk(key, self._stack.fence.ticket(key))
+        if not self._reads.stand_in((walk,), error, until) or walk.entry is None:
+            raise error
+        return walk.entry.value
+
+    def _wait(self, flight: Flight, patience: float | None, until: Deadline | None) -> Landing | None:
+        """How the load ended; None if the deadline came before."""
+        if until is None:
+            return flight.wait(patience)
+        try:
+            return flight.wait(shorter(patience, until.left() * 0.9))
+        except StoreTimeoutError:
+            return None
+
+    def _lead_elsewhere(self, flight: Flight, key: str, loader: Loader, ttl: float | None) -> None:
+        flight.leader = 0  # not this thread any more
+        if not self.workers.start(partial(self._lead_quietly, flight, key, loader, ttl), self._policy.waiting):
+            flight.fail(StoreTimeoutError("too many loads are under way in the background; raise workers or waiting"))
+            self.flights.leave(key, flight)
+
+    def _lead_quietly(self, flight: Flight, key: str, loader: Loader, ttl: float | None, *, anew: bool = False) -> None:
+        try:
+            self._lead(flight, key, loader, ttl, anew=anew)
+        except Exception:  # noqa: BLE001, S110 - those who wait for the flight are told
+            pass
+
+    def _refresh(self, walk: Walk, loader: Loader, ttl: float | None) -> None:
+        """Has a value that is about to end loaded anew, unless somebody is at it."""
+        entry = walk.entry
+        if entry is None or entry.left is None or entry.left > self._policy.refresh_ahead or walk.stale:
+            return
+        if self.flights.under_way(walk.key) or (self._failed is not None and self._failed.find(walk.key) is not None):
+            return
+        flight, leading = self.flights.board(walk.key)
+        if not leading:
+            return
+        flight.leader = 0
+        lead = partial(self._lead_quietly, flight, walk.key, loader, ttl, anew=True)
+        if self.workers.start(lead, self._policy.waiting):
+            self.refreshes += 1
+        else:
+            self.refreshes_left_out += 1
+            self.flights.leave(walk.key, flight)
+
+    def _remember(self, walk: Walk, error: Exception) -> None:
+        policy = self._policy
+        seconds = policy.absent_ttl if isinstance(error, NotFound) else policy.failed_ttl
+        if self._failed is not None and seconds is not None:
+            self._failed.note(walk.key, walk.ticket, error, seconds)
+
+    def _raise_remembered(self, key: str) -> None:
+        memo = None if self._failed is None else self._failed.find(key)
+        if memo is not None:
+            raise memo.value.with_traceback(None)  # every `raise` of a shared error would lengthen its trace

@@ -5,13 +5,14 @@ Pure data and arithmetic. Whoever acts, be it with threads or with an event loop
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from wellwired.stores.layer import Layer
 
-__all__ = ["StackPlan", "shorter"]
+__all__ = ["StackPlan", "shorter", "stale_life"]
 
 
 def shorter(one: float | None, other: float | None) -> float | None:
@@ -19,6 +20,17 @@ def shorter(one: float | None, other: float | None) -> float | None:
     if one is None:
         return other
     return one if other is None else min(one, other)
+
+
+def stale_life(spare: float, fresh: float | None, end: float) -> float:
+    """Seconds that a value may be served beyond its fresh life.
+
+    Args:
+        spare: what the layer grants at most.
+        fresh: the fresh life in that layer; None for ever, which nothing comes after.
+        end: seconds until the value ends in every sense, in the layers below.
+    """
+    return 0.0 if fresh is None else max(0.0, min(spare, end - fresh))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class StackPlan:
             for values that a loader gave.
         inline: for each such layer, whether all of its targets are filled by the reading thread.
         truth: the first primary. From there down every layer may know what the others do not.
+        spares: for each layer, the seconds that it keeps a value beyond its fresh life at most.
     """
 
     primaries: tuple[int, ...]
@@ -41,6 +54,7 @@ class StackPlan:
     targets: tuple[tuple[int, ...], ...]
     inline: tuple[bool, ...]
     truth: int
+    spares: tuple[float, ...]
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> StackPlan:
@@ -63,7 +77,26 @@ class StackPlan:
             targets=targets,
             inline=tuple(all(layers[index].fills_inline for index in above) for above in targets),
             truth=primaries[-1],
+            spares=tuple(layer.stale for layer in layers),
         )
+
+    def lives(self, ttl: float | None) -> list[tuple[float | None, float]]:
+        """For each layer, the seconds for which a value is fresh there and those for which it is stale afterwards.
+
+        Neither life ends later in a layer than in one below it, and no stale life after the value's own.
+
+        Args:
+            ttl: seconds that the value may be served at most, or None for ever.
+        """
+        fresh = [shorter(cap, ttl) for cap in self.caps]
+        if not any(self.spares):
+            return [(life, 0.0) for life in fresh]
+        end, lives = math.inf if ttl is None else ttl, []
+        for life, spare in zip(reversed(fresh), reversed(self.spares), strict=True):
+            stale = stale_life(spare, life, end)
+            end = end if life is None else life + stale
+            lives.append((life, stale))
+        return lives[::-1]
 
     @property
     def serial(self) -> bool:

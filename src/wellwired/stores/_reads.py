@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from wellwired.stores._rungs import UNASKED, Answer, Failure, Rung
+from wellwired.clock import Deadline
+from wellwired.errors import StoreError
+from wellwired.stores._rungs import NO_TOKEN, UNASKED, Answer, Failure, Rung
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
+from wellwired.stores.events import ServedStale
 from wellwired.stores.protocols import Entry
 
 __all__ = ["Reads"]
 
 _NOTHING: Answer = (None, UNASKED)
+_NEARLY_ALL: Final = 0.9
 
 
 class Reads:
@@ -25,18 +30,28 @@ class Reads:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def walk(self, key: str) -> Walk:
+    def walk(self, key: str, until: Deadline | None = None, *, loading: bool = False) -> Walk:
         """Looks for one key from the first layer down, and has the layers above filled.
 
+        Args:
+            key: the key.
+            until: when there has to be an answer; None as soon as the layers have one.
+            loading: whether a loader is asked next, who knows better than the layers whether there is nothing.
+
         Raises:
-            StoreError: nothing was found, and a layer that might have had it failed.
+            StoreError: nothing was found, a layer that might have had it failed, and nothing stale can stand in.
         """
         stack = self._stack
         walk = Walk(key, stack.fence.ticket(key))
+        if stack.absences is not None and stack.absences.find(key) is not None:
+            return walk
         failures: dict[int, Failure] = {}
         for rung in stack.rungs:
             before = stack.now()
-            answer = stack.ask(rung, "get", rung.read, key)
+            if until is None and rung.limit is None and rung.soft_limit is None:
+                answer = stack.ask(rung, "get", rung.read, key)
+            else:
+                answer = self._ask_in_time(walk, rung, until, before)
             if isinstance(answer, Failure):
                 failures[rung.index] = answer
                 walk.tokens.append(UNASKED)
@@ -44,24 +59,41 @@ class Reads:
                 if rung.index:
                     stack.send_up(rung.index, (walk,))
                 return walk
-        self._conclude(failures, "get")
+        index = stack.plan.decisive(failures) if failures else None
+        if index is None:
+            if not loading:
+                self._nothing(walk)
+        elif not self.stand_in((walk,), failures[index].error, until):
+            raise stack.refusal(stack.rungs[index], "get", failures[index])
         return walk
 
-    def walk_many(self, keys: Iterable[str]) -> dict[str, Walk]:
+    def walk_many(
+        self, keys: Iterable[str], until: Deadline | None = None, *, loading: bool = False
+    ) -> tuple[dict[str, Walk], StoreError | None]:
         """Looks for many keys, asking each layer once for all that the layers above it lacked.
 
-        Raises:
-            StoreError: some key was not found, and a layer that might have had it failed.
+        Args:
+            keys: the keys, each once.
+            until: when there has to be an answer; None as soon as the layers have one.
+            loading: as for `walk`.
+
+        Returns:
+            A walk for each key, and why nobody knows whether there is something under those that found nothing; None
+            if nothing is there.
         """
         stack = self._stack
         walks = {key: Walk(key, stack.fence.ticket(key)) for key in keys}
         lacking: Sequence[Walk] = list(walks.values())
+        if stack.absences is not None:
+            lacking = [walk for walk in lacking if stack.absences.find(walk.key) is None]
         failures: dict[int, Failure] = {}
         for rung in stack.rungs:
             if not lacking:
                 break
             before = stack.now()
-            answers = stack.ask(rung, "get_many", rung.read_many, [walk.key for walk in lacking])
+            left = None if until is None else until.left() * stack.shares[rung.index]
+            asked = [walk.key for walk in lacking]
+            answers = stack.ask_in_time(rung, "get_many", left, None, rung.read_many, asked)
             if isinstance(answers, Failure):
                 failures[rung.index] = answers
                 for walk in lacking:
@@ -70,9 +102,48 @@ class Reads:
                 found = [walk for walk in lacking if _note(walk, rung, answers.get(walk.key, _NOTHING), before)]
                 stack.send_up(rung.index, found)
                 lacking = [walk for walk in lacking if walk.entry is None]
-        if lacking:
-            self._conclude(failures, "get_many")
-        return walks
+        index = stack.plan.decisive(failures) if failures else None
+        if index is None:
+            for walk in () if loading else lacking:
+                self._nothing(walk)
+        elif lacking and not self.stand_in(lacking, failures[index].error, until):
+            return walks, stack.refusal(stack.rungs[index], "get_many", failures[index])
+        return walks, None
+
+    def stand_in(self, walks: Sequence[Walk], error: Exception, until: Deadline | None = None) -> bool:
+        """Has values beyond their fresh life stand in for what could not be had; whether there was one for every key.
+
+        Args:
+            walks: which found nothing.
+            error: what kept the source from answering.
+            until: when there has to be an answer.
+        """
+        stack, lacking = self._stack, list(walks)
+        for rung in stack.stale_rungs:
+            if not lacking:
+                break
+            left = None if until is None else until.left() * _NEARLY_ALL
+            before, asked = stack.now(), [walk.key for walk in lacking]
+            kept = stack.ask_in_time(rung, "read_stale", left, None, rung.read_stale, asked)
+            if isinstance(kept, Failure):
+                continue
+            for walk in lacking:
+                if (entry := kept.get(walk.key)) is not None:
+                    walk.find(entry, rung.index, before)
+                    walk.stale = entry.left is not None and entry.left <= 0
+                    if walk.stale:
+                        self._tell_stale(walk, rung, entry, error)
+            lacking = [walk for walk in lacking if walk.entry is None]
+        return not lacking
+
+    def ground(self, key: str) -> Walk:
+        """A walk that has found nothing, whatever there is: for a value that is to replace it unless a write comes."""
+        stack = self._stack
+        walk = Walk(key, stack.fence.ticket(key))
+        for rung in stack.rungs:
+            answer = stack.ask_in_time(rung, "get", None, None, rung.read, key) if rung.fenced else (None, NO_TOKEN)
+            walk.tokens.append(UNASKED if isinstance(answer, Failure) else answer[1])
+        return walk
 
     def walk_primaries(self, key: str) -> Entry[Any] | None:
         """What the first primary that has anything has; fills nothing.
@@ -83,7 +154,7 @@ class Reads:
         failures: dict[int, Failure] = {}
         for index in reversed(self._stack.plan.primaries):
             rung = self._stack.rungs[index]
-            answer = self._stack.ask(rung, "get", rung.read, key)
+            answer = self._stack.ask_in_time(rung, "get", None, None, rung.read, key)
             if isinstance(answer, Failure):
                 failures[index] = answer
             elif answer[0] is not None:
@@ -92,14 +163,14 @@ class Reads:
         return None
 
     def has(self, key: str) -> bool:
-        """Whether any layer has something under the key; fills nothing.
+        """Whether any layer has something under the key, stale values not counted; fills nothing.
 
         Raises:
             StoreError: none has, and a layer that might have had it failed.
         """
         failures: dict[int, Failure] = {}
         for rung in self._stack.rungs:
-            there = self._stack.ask(rung, "has", rung.has, key)
+            there = self._stack.ask_in_time(rung, "has", None, None, rung.has, key)
             if isinstance(there, Failure):
                 failures[rung.index] = there
             elif there:
@@ -134,6 +205,38 @@ class Reads:
             else:
                 yield key
         raise stack.refusal(rung, "keys", upcoming)
+
+    def _ask_in_time(self, walk: Walk, rung: Rung, until: Deadline | None, before: float) -> Answer | Failure:
+        """What a layer has, if it says so in time; if it says so later, the layers above are filled then."""
+        stack = self._stack
+        left = None if until is None else until.left() * stack.shares[rung.index]
+        if rung.soft_limit is not None and any(
+            above.read_stale((walk.key,)) for above in stack.stale_rungs if above.local
+        ):
+            left = rung.soft_limit if left is None else min(left, rung.soft_limit)
+        behind = Walk(walk.key, walk.ticket)
+        behind.tokens = list(walk.tokens)
+        late = partial(self._late, behind, rung, before)
+        return stack.ask_in_time(rung, "get", left, late, rung.read, walk.key)
+
+    def _late(self, walk: Walk, rung: Rung, before: float, answer: Answer) -> None:
+        if _note(walk, rung, answer, before) and rung.index:
+            self._stack.send_up(rung.index, (walk,))
+
+    def _nothing(self, walk: Walk) -> None:
+        """Takes note that every layer that could know says that there is nothing."""
+        for rung in self._stack.stale_rungs:
+            if rung.local and not rung.is_primary:
+                rung.forget_stale(walk.key)
+        if self._stack.absences is not None:
+            self._stack.absences.note(walk.key, walk.ticket, True)
+
+    def _tell_stale(self, walk: Walk, rung: Rung, entry: Entry[Any], error: Exception) -> None:
+        rung.stale += 1
+        stack = self._stack
+        if stack.listeners.want_any:
+            told = ServedStale(walk.key, rung.index, rung.name, entry.stale, type(error).__qualname__, stack.name)
+            stack.background.announce(told)
 
     def _conclude(self, failures: Mapping[int, Failure], operation: str) -> None:
         """Raises if "nothing found" is no answer."""

@@ -6,18 +6,28 @@ the store raised them; who called notes them with `failed`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
 
 from wellwired.clock import Clock
-from wellwired.errors import ReadOnlyError, StoreError
+from wellwired.errors import (
+    CodecError,
+    KeyFormatError,
+    LayerTimeoutError,
+    NotFound,
+    ReadOnlyError,
+    TTLNotSupportedError,
+)
+from wellwired.middleware.breaker import Breaker, BreakerState
+from wellwired.stores._callers import Callers, NoAnswer
 from wellwired.stores._doubts import Doubts
 from wellwired.stores.layer import Layer
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Timed
 from wellwired.stores.receipts import LayerOutcome, LayerState
 from wellwired.stores.stats import LayerStats
 
@@ -31,6 +41,12 @@ UNASKED: Any = object()
 
 Answer = tuple[Entry[Any] | None, Any]
 """What a layer had, and its token of that moment."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CALLERS_OWN: Final = (CodecError, KeyFormatError, NotFound, ReadOnlyError, TTLNotSupportedError)
+"""Errors that say something about a key, a value or a question, and nothing about the health of a layer."""
 
 _log = structlog.get_logger("wellwired.stores")
 _QUIET_SECONDS = 60.0
@@ -68,9 +84,17 @@ class Rung:
         self._fenced = layer.store if isinstance(layer.store, Fenced) else None
         self._fenced_many = layer.store if isinstance(layer.store, FencedMany) else None
         self._ordered = layer.store if isinstance(layer.store, Ordered) else None
+        self._stale = layer.store if isinstance(layer.store, KeepsStale) else None
+        self._timed = layer.store if isinstance(layer.store, Timed) else None
+        self.keeps_stale = self._stale is not None
+        self.local = isinstance(layer.store, MemoryStore)
+        self.limit, self.soft_limit, self.spare = layer.time_limit, layer.soft_limit, layer.stale
+        self.callers = Callers(f"wellwired-{store}-{layer.name}", layer.callers)
+        self.breaker = None if layer.breaker is None else Breaker(layer.breaker)
         self.fenced, self.ordered = self._fenced is not None, self._ordered is not None
         self._now = clock.monotonic
         self.hits = self.misses = self.failures = self.fills = self.refused = 0
+        self.timeouts = self.skipped = self.stale = 0
         self._failing = self._told = False
         self._quiet_until = float("-inf")
 
@@ -120,7 +144,7 @@ class Rung:
     def write(self, items: Mapping[str, Entry[Any]]) -> None:
         """Stores every value, in one round trip if the layer can."""
         marks = self.doubts.marks(items)
-        if len(items) > 1 and self._many is not None:
+        if self._many is not None and (len(items) > 1 or self.keeps_stale):
             self._many.set_many(items)
         else:
             for key, entry in items.items():
@@ -143,6 +167,68 @@ class Rung:
         self.store.clear()
         self.doubts.resolve_everything(mark)
 
+    def read_stale(self, keys: Sequence[str]) -> Mapping[str, Entry[Any]]:
+        """What the layer keeps under the keys, stale or fresh, as far as nothing about it is in doubt."""
+        if self._stale is None or self.doubts.everything is not None:
+            return {}
+        doubtful = self.doubts.marks(keys)
+        return self._stale.read_stale([key for key in keys if key not in doubtful] if doubtful else keys)
+
+    def forget_stale(self, key: str) -> None:
+        """Removes what is kept of a key that there is nothing under any more; on a primary within `holding` only."""
+        if self._stale is not None and self._stale.read_stale((key,)):
+            self.store.delete(key)
+
+    def waits(self, left: float | None) -> float | None:
+        """Seconds to wait for an answer at most; None for as long as the driver waits.
+
+        Args:
+            left: seconds that the caller has for this layer; None for any number.
+        """
+        if self.local and self.limit is None:
+            return None  # it answers at once
+        if left is None or left == math.inf:
+            return self.limit
+        return left if self.limit is None else min(left, self.limit)
+
+    def within(
+        self,
+        seconds: float,
+        operation: str,
+        late: Callable[[R], object] | None,
+        call: Callable[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Makes a call that may happen late, and waits for its answer.
+
+        Args:
+            seconds: how long to wait at most.
+            operation: what to call it in errors.
+            late: is given an answer that comes after all, if this layer cannot stop waiting by itself.
+            call: a call of this layer.
+            *args: what to call it with.
+            **kwargs: what to call it with.
+
+        Raises:
+            LayerTimeoutError: no answer came in time.
+        """
+        try:
+            if self._timed is None:
+                return self.callers.call(seconds, call, late, *args, **kwargs)
+            return self._timed.within(seconds, call, *args, **kwargs)
+        except (NoAnswer, TimeoutError) as error:
+            if isinstance(error, TimeoutError) and self._timed is None:
+                raise
+        self.timeouts += 1
+        raise self.out_of_time(operation, seconds)
+
+    def out_of_time(self, operation: str, seconds: float) -> LayerTimeoutError:
+        """The error of a call that was given up after so many seconds, or not made for want of time."""
+        reason = f"no answer within {seconds:.3g} s" if seconds > 0 else "no time was left for it"
+        return LayerTimeoutError(self.name, operation, reason)
+
     # --- what is known about it
 
     def failed(self, operation: str, error: BaseException) -> None:
@@ -151,8 +237,8 @@ class Rung:
             self.writable = False  # it did not say so before; it is not asked again
             return
         self.failures += 1
-        if isinstance(error, StoreError):
-            return  # it says something about a key, a value or a question, and nothing about the health of the layer
+        if isinstance(error, _CALLERS_OWN):
+            return
         self._failing = True
         now = self._now()
         if now >= self._quiet_until:
@@ -170,6 +256,11 @@ class Rung:
             self._told = False
             _log.info("store.layer_recovered", store=self.store_name, layer=self.name, failures=self.failures)
 
+    def turned(self, state: BreakerState) -> None:
+        """Logs that its breaker has opened or closed."""
+        tell = _log.warning if state is BreakerState.OPEN else _log.info
+        tell("store.layer_breaker", store=self.store_name, layer=self.name, state=str(state))
+
     def stats(self) -> LayerStats:
         """What was counted."""
         hits = self.store.stats().hits if isinstance(self.store, MemoryStore) else self.hits
@@ -186,7 +277,27 @@ class Rung:
             doubtful=len(self.doubts),
             doubted=self.doubts.everything is not None,
             failing=self._failing,
+            timeouts=self.timeouts,
+            skipped=self.skipped,
+            stale=self.stale,
+            breaker="" if self.breaker is None else self.breaker.state,
         )
+
+    def blames(self, error: BaseException, seconds: float) -> bool:
+        """Whether a call that ended so after so many seconds says that the layer does not work.
+
+        A caller who is in a greater hurry than the layer's own limit proves nothing.
+        """
+        if isinstance(error, LayerTimeoutError):
+            return self.limit is None or seconds >= self.limit
+        return not isinstance(error, _CALLERS_OWN)
+
+    def after_fork(self) -> None:
+        """Begins without the threads and calls of the parent."""
+        self.doubts.after_fork()
+        self.callers.after_fork()
+        if self.breaker is not None:
+            self.breaker.after_fork()
 
     def _settle(self, keys: Sequence[str]) -> bool:
         """Removes what is in doubt among the keys; False if the layer must not be read at all."""

@@ -13,10 +13,11 @@ from wellwired.stores._fills import make_fills
 from wellwired.stores._forks import renew_in_child
 from wellwired.stores._isolation import copied
 from wellwired.stores._listeners import Listeners
+from wellwired.stores._memos import Memos
 from wellwired.stores._plans import StackPlan
 from wellwired.stores._rungs import Failure, Rung
 from wellwired.stores._walk import Walk
-from wellwired.stores.events import FillDropped, LayerFailed, Listener
+from wellwired.stores.events import FillDropped, LayerFailed, LayerTurned, Listener
 from wellwired.stores.layer import FillPolicy, Layer
 from wellwired.stores.memory import MemoryStore
 
@@ -24,6 +25,9 @@ __all__ = ["Stack"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# What is left of it afterwards is for waking up and for what is said about the failure.
+_NEARLY_ALL = 0.9
 
 
 class Stack:
@@ -35,30 +39,93 @@ class Stack:
         callbacks: the first callbacks for back-fills.
         clock: what values in transit age by.
         policy: how background fills are bounded.
+        absent_ttl: seconds for which it is remembered that there is nothing under a key; None: not at all.
     """
 
     def __init__(
-        self, name: str, layers: Sequence[Layer], callbacks: Iterable[Listener], clock: Clock, policy: FillPolicy
+        self,
+        name: str,
+        layers: Sequence[Layer],
+        callbacks: Iterable[Listener],
+        clock: Clock,
+        policy: FillPolicy,
+        *,
+        absent_ttl: float | None = None,
     ) -> None:
         self.name = name
         self.layers = tuple(layers)
         self.plan = StackPlan.of(layers)
-        self.rungs = [Rung(name, i, *pair, clock) for i, pair in enumerate(zip(layers, self.plan.caps, strict=True))]
         self.fence = Fence()
+        self.rungs = [Rung(name, i, *pair, clock) for i, pair in enumerate(zip(layers, self.plan.caps, strict=True))]
         self.turns = Turns()
-        self.now = clock.monotonic
+        self.clock, self.now = clock, clock.monotonic
+        self.absences = None if absent_ttl is None else Memos[bool](absent_ttl, self.fence, clock)
+        self.stale_rungs = [rung for rung in self.rungs if rung.spare]
+        self.shares = _shares(self.rungs)
         self.listeners = Listeners(name, callbacks, clock)
         self.background = Background(name, self.fill_batch, self.listeners.tell, policy)
         top = layers[0].store
         # Whoever shares values in the first layer gets the same object from it anyway.
-        self.shares = isinstance(top, MemoryStore) and top.share
+        self.sharing = isinstance(top, MemoryStore) and top.share
         renew_in_child(self)
 
     def isolated(self, value: Any) -> Any:
         """The value itself if it may be shared, otherwise a copy."""
-        return value if self.shares else copied(value)
+        return value if self.sharing else copied(value)
 
     def ask(
+        self, rung: Rung, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R | Failure:
+        """Calls a layer, unless its breaker keeps it from being called; see `insist`."""
+        breaker = rung.breaker
+        if breaker is None:
+            return self.insist(rung, operation, call, *args, **kwargs)
+        before = self.now()
+        era = breaker.admit(before)
+        if era is None:
+            rung.skipped += 1
+            return Failure(LayerError(rung.name, operation, "its breaker is open"))
+        answer = self.insist(rung, operation, call, *args, **kwargs)
+        now = self.now()
+        failed = isinstance(answer, Failure) and rung.blames(answer.error, now - before)
+        state = breaker.note(era, now, failed=failed, seconds=now - before)
+        if state is not None:
+            rung.turned(state)
+            if self.listeners.want_any:
+                self.background.announce(LayerTurned(rung.index, rung.name, state, self.name))
+        return answer
+
+    def ask_in_time(
+        self,
+        rung: Rung,
+        operation: str,
+        left: float | None,
+        late: Callable[[R], object] | None,
+        call: Callable[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R | Failure:
+        """Calls a layer by a call that does no harm if it happens late, and waits no longer than there is time.
+
+        Args:
+            rung: the layer.
+            operation: what to call it in logs and errors.
+            left: seconds that the caller has for it; None for as long as the layer's own limit says.
+            late: is given an answer that comes after all.
+            call: what to call.
+            *args: what to call it with.
+            **kwargs: what to call it with.
+        """
+        seconds = rung.waits(left)
+        if seconds is None:
+            return self.ask(rung, operation, call, *args, **kwargs)
+        if seconds <= 0:
+            rung.timeouts += 1
+            return Failure(rung.out_of_time(operation, seconds))
+        return self.ask(rung, operation, rung.within, seconds, operation, late, call, *args, **kwargs)
+
+    def insist(
         self, rung: Rung, operation: str, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R | Failure:
         """Calls a layer; a failure of its is counted, logged, told, and given back as a value.
@@ -89,6 +156,12 @@ class Stack:
         wrapped = LayerError(rung.name, operation, type(error).__qualname__)
         wrapped.__cause__ = error
         return wrapped
+
+    def present(self, key: str) -> None:
+        """Takes note that a fill from outside has put something under a key: nobody may remember its absence."""
+        if self.absences is not None:
+            with self.fence.writing((key,)):
+                self.absences.forget(key)
 
     def send_up(self, source: int, walks: Sequence[Walk]) -> None:
         """Fills the layers above a source: at once if none of them can wait, else in the background.
@@ -136,8 +209,21 @@ class Stack:
         self.turns.after_fork()
         self.listeners.after_fork()
         self.background.after_fork()
+        if self.absences is not None:
+            self.absences.after_fork()
         for rung in self.rungs:
-            rung.doubts.after_fork()
+            rung.after_fork()
             if isinstance(rung.store, MemoryStore) and not rung.is_primary:
                 rung.store.after_fork()
                 rung.store.clear()
+
+
+def _shares(rungs: Sequence[Rung]) -> list[float]:
+    """For each layer, the part of the time left that it may use, lest one that hangs use up what those below need."""
+    shares, waiting = [], sum(not rung.local for rung in rungs)
+    # What is kept stale in another process has to be fetched once everything else has failed.
+    later = any(rung.spare and not rung.local for rung in rungs)
+    for rung in rungs:
+        shares.append(_NEARLY_ALL / max(1, waiting + later))
+        waiting -= not rung.local
+    return shares

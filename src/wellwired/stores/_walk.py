@@ -24,11 +24,13 @@ class Walk:
         tokens: what each layer asked so far gave with its answer.
         entry: what was found, or None.
         source: the place of the layer that had it; the number of layers if a loader gave it.
-        expires: the moment at which it ends, on the store's monotonic clock; None: never.
+        expires: the moment at which its fresh life ends, on the store's monotonic clock; None: never.
+        spent: the moment at which its stale life ends, in the lowest layer that it was offered so far; None: never.
+        stale: whether its fresh life has ended, and it stands in for what could not be had.
     """
 
     # Made for every read that goes below the first layer; a frozen dataclass would cost twice as much.
-    __slots__ = ("entry", "expires", "key", "source", "ticket", "tokens")
+    __slots__ = ("entry", "expires", "key", "source", "spent", "stale", "ticket", "tokens")
 
     def __init__(self, key: str, ticket: Ticket) -> None:
         self.key = key
@@ -37,6 +39,8 @@ class Walk:
         self.entry: Entry[Any] | None = None
         self.source = -1
         self.expires: float | None = None
+        self.spent: float | None = None
+        self.stale = False
 
     def find(self, entry: Entry[Any], source: int, before: float) -> None:
         """Notes what was found.
@@ -49,11 +53,14 @@ class Walk:
         """
         self.entry = entry
         self.source = source
-        self.expires = None if entry.left is None else before + entry.left
+        if entry.left is not None:
+            self.expires = before + entry.left
+            self.spent = self.expires + entry.stale
 
     def carrying(self, value: Any) -> Walk:
         """A walk that has found another value, in the same place and with the same life."""
         other = Walk(self.key, self.ticket)
-        other.tokens, other.source, other.expires = self.tokens, self.source, self.expires
-        other.entry = Entry(value)
+        other.tokens, other.source = self.tokens, self.source
+        other.expires, other.spent = self.expires, self.spent
+        other.entry = Entry(value, tags=() if self.entry is None else self.entry.tags)
         return other

@@ -15,7 +15,6 @@ from typing import Any
 from wellwired.errors import ReadOnlyError
 from wellwired.operations import StoreVerb
 from wellwired.stores._fence import Writing
-from wellwired.stores._plans import shorter
 from wellwired.stores._report import Report
 from wellwired.stores._rungs import Failure, Rung
 from wellwired.stores._stack import Stack
@@ -51,8 +50,9 @@ class Writes:
         stack, keys = self._stack, list(values)
         rungs, report = stack.rungs, Report(stack, verb)
         self._demand_writable()
-        lives = [shorter(rung.cap, ttl) for rung in rungs]
-        entries = [{key: Entry(value, life) for key, value in values.items()} for life in lives]
+        entries = [
+            {key: Entry(value, fresh, stale) for key, value in values.items()} for fresh, stale in stack.plan.lives(ttl)
+        ]
         with self._turn(keys), stack.fence.writing(keys) as writing:
             tokens = {index: self._tokens(rungs[index], keys) for index in stack.plan.others}
             try:
@@ -122,7 +122,7 @@ class Writes:
 
     def _primary(self, report: Report, rung: Rung, call: Callable[[], Any]) -> Any:
         """Has a primary do its part; None if it is read-only, and any other refusal is raised."""
-        answer = self._stack.ask(rung, report.verb, call) if rung.writable else None
+        answer = self._stack.insist(rung, report.verb, call) if rung.writable else None
         if not rung.writable:
             report.note(rung, LayerState.SKIPPED)
             return None
@@ -136,7 +136,7 @@ class Writes:
         """The tokens for an ordered write; None if the layer has none, or has no answer."""
         if not (rung.ordered and rung.writable):
             return None
-        tokens = self._stack.ask(rung, "tokens", rung.tokens, keys)
+        tokens = self._stack.ask_in_time(rung, "tokens", None, None, rung.tokens, keys)
         return None if isinstance(tokens, Failure) else tokens
 
     def _renew(
@@ -145,7 +145,7 @@ class Writes:
         """Gives a copy the new values, or removes those that another write has crossed."""
         stored: Iterable[str] | Failure = ()
         if rung.writable:
-            stored = self._stack.ask(rung, report.verb, self._store, rung, entries, writing, tokens)
+            stored = self._store(report, rung, entries, writing, tokens)
         if not rung.writable:
             report.note(rung, LayerState.SKIPPED)
         elif isinstance(stored, Failure):
@@ -155,11 +155,19 @@ class Writes:
         else:
             report.note(rung, LayerState.DONE)
 
-    def _store(self, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing, tokens: Tokens) -> Iterable[str]:
-        if rung.ordered:
-            return () if tokens is None else rung.put({key: (entry, tokens[key]) for key, entry in entries.items()})
-        fence = self._stack.fence
-        with fence.holding(entries):
+    def _store(
+        self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing, tokens: Tokens
+    ) -> Iterable[str] | Failure:
+        if not rung.ordered:
+            return self._stack.ask(rung, report.verb, self._store_alone, rung, entries, writing)
+        if tokens is None:
+            return ()
+        # What is put late is refused: whoever gives it up removes the key, which makes the token stale.
+        items = {key: (entry, tokens[key]) for key, entry in entries.items()}
+        return self._stack.ask_in_time(rung, report.verb, None, None, rung.put, items)
+
+    def _store_alone(self, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing) -> Iterable[str]:
+        with self._stack.fence.holding(entries):
             mine = {key: entry for key, entry in entries.items() if writing.undisturbed(key)}
             if mine:
                 rung.write(mine)
@@ -174,7 +182,7 @@ class Writes:
         self, report: Report, rung: Rung, keys: Sequence[str], state: LayerState, reason: Failure | None = None
     ) -> int:
         """Removes keys from a copy, or puts them in doubt there; how many it had."""
-        answer = self._stack.ask(rung, "delete", rung.drop, keys) if rung.writable else 0
+        answer = self._stack.ask_in_time(rung, "delete", None, None, rung.drop, keys) if rung.writable else 0
         if not rung.writable:
             report.note(rung, LayerState.SKIPPED)
             return 0

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
-from wellwired.clock import SYSTEM, Clock
+from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import NotFound, StoreClosedError
 from wellwired.middleware import StoreMiddleware, StoreNext, chain
 from wellwired.operations import StoreOperation, StoreVerb
@@ -24,9 +24,11 @@ from wellwired.stores._eviction import Node
 from wellwired.stores._stack import Stack
 from wellwired.stores.events import BackFill, Listener
 from wellwired.stores.layer import FillPolicy, Layer, named_layers
+from wellwired.stores.loader import Missing
+from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Lookup
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Store
+from wellwired.stores.protocols import Entry, Store
 from wellwired.stores.receipts import Receipt
 from wellwired.stores.stats import StoreStats
 
@@ -53,6 +55,7 @@ class DelegatedStore(Generic[V]):
         clock: what values age by while they travel, in seconds of its monotonic time.
         fills: how fills in the background are bounded.
         patience: seconds that `get_or_load` waits for a load by somebody else; None waits as long as it takes.
+        loads: how values are loaded, refreshed and missed.
 
     Raises:
         ValueError: no layer, or two of the same name.
@@ -68,10 +71,11 @@ class DelegatedStore(Generic[V]):
         clock: Clock = SYSTEM,
         fills: FillPolicy = FillPolicy(),  # noqa: B008 - immutable
         patience: float | None = 30.0,
+        loads: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
     ) -> None:
         self.name = name
-        self._stack = Stack(name, named_layers(layers), back_fill_callbacks, clock, fills)
-        self._endpoint = Endpoint(self._stack, patience)
+        self._stack = Stack(name, named_layers(layers), back_fill_callbacks, clock, fills, absent_ttl=loads.absent_ttl)
+        self._endpoint = Endpoint(self._stack, patience, loads)
         self._middleware: tuple[StoreMiddleware, ...] = ()
         self._changing = threading.Lock()
         self._closed = False
@@ -79,7 +83,10 @@ class DelegatedStore(Generic[V]):
         self._memory = top if type(top) is MemoryStore else None
         self._call: StoreNext = self._endpoint
         self._hot: Mapping[str, Node] = _NO_NODES
-        self._now = clock.monotonic if self._memory is None else self._memory.now
+        self._now = now = clock.monotonic if self._memory is None else self._memory.now
+        ahead = loads.refresh_ahead
+        # Without refreshing ahead it is the very same function, so that a hit pays nothing for it.
+        self._soon: Callable[[], float] = (lambda: now() + ahead) if ahead else now
         self.use(*middleware)
 
     def __repr__(self) -> str:
@@ -93,19 +100,23 @@ class DelegatedStore(Generic[V]):
     # --- one key
 
     @overload
-    def get(self, key: str) -> V: ...
+    def get(self, key: str, *, deadline: float | Deadline | None = None) -> V: ...
     @overload
-    def get(self, key: str, default: D) -> V | D: ...
-    def get(self, key: str, default: Any = _ABSENT) -> Any:
+    def get(self, key: str, default: D, *, deadline: float | Deadline | None = None) -> V | D: ...
+    # Not keyword-only here: defaults of keyword-only parameters cost every hit a look into a dictionary.
+    def get(self, key: str, default: Any = _ABSENT, deadline: float | Deadline | None = None) -> Any:
         """Gives the value under the key.
 
         Args:
             key: the key.
             default: what to give if there is nothing.
+            deadline: seconds in which to answer whatever hangs, or by when. The time that is left is shared by the
+                layers that may still be asked; what they know too late is not waited for.
 
         Raises:
             NotFound: there is nothing, and no default was given.
-            LayerError: a layer that might have had it failed, and no other had it; a default does not cover that.
+            LayerError: a layer that might have had it failed or was out of time (`LayerTimeoutError`), no other had it,
+                and nothing stale could stand in; a default does not cover that.
         """
         try:
             node = self._hot[key]  # a hit is a tenth cheaper so than by asking with `get`
@@ -116,43 +127,59 @@ class DelegatedStore(Generic[V]):
             if expires is None or expires > self._now():
                 node.hits += 1
                 return value if thaw is None else thaw(value)
-        return self._get(key, default)
+        return self._get(key, default, deadline)
 
-    def lookup(self, key: str) -> Lookup[V]:
-        """Says what is under the key, from which layer and for how long, without raising for what layers do.
+    def lookup(self, key: str, *, deadline: float | Deadline | None = None) -> Lookup[V]:
+        """Says what is under the key, from which layer, for how long and whether stale; raises nothing for a layer.
+
+        Args:
+            key: the key.
+            deadline: as for `get`.
 
         Returns:
             `Hit`, `Miss` or `Failed`.
         """
-        answer: Lookup[V] = self._do(StoreVerb.LOOKUP, (key,))
+        answer: Lookup[V] = self._do(StoreVerb.LOOKUP, (key,), **self._by(deadline))
         return answer
 
     def get_or_load(
-        self, key: str, loader: Callable[[str], V], *, ttl: float | None = None, timeout: float | None = None
+        self,
+        key: str,
+        loader: Callable[[str], V | Entry[V] | Missing],
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        deadline: float | Deadline | None = None,
     ) -> V:
         """Gives the value under the key; if there is none, the loader makes it and it is stored.
 
         At most one load of a key is under way at a time in this process; who comes meanwhile waits for its result. Only
         a write of the key in between lets the next caller start a load of its own. A loaded value never replaces what
-        was written while it was loaded.
+        was written while it was loaded. A failed load is not remembered unless the `LoadPolicy` says so.
 
         Args:
             key: the key, which the loader is given.
-            loader: makes the value, None included; what it raises is raised here, to all who waited for it.
-            ttl: seconds that the value may be served at most, from when it was loaded.
+            loader: makes the value, None included, or an `Entry` that says how long it is good; it returns `MISSING` or
+                raises `NotFound` if there is nothing. What it raises is raised here, to all who waited for it, unless a
+                layer keeps a stale value.
+            ttl: seconds for which the value is fresh at most, from when it was loaded.
             timeout: seconds to wait for a load by somebody else; None takes the store's `patience`.
+            deadline: seconds in which to answer, or by when. The load is then made by a thread of the store's own, in
+                the caller's context, and goes on to its end when the caller is out of time.
 
         Raises:
             LayerError: a layer that might have had the value failed; nothing was loaded.
-            StoreTimeoutError: somebody else's load took too long.
+            NotFound: the loader says that there is nothing.
+            StoreTimeoutError: the load, somebody else's or one with a deadline, took too long.
         """
         node = self._hot.get(key)
         if node is not None:
             value, expires, thaw = node.cell
-            if expires is None or expires > self._now():
+            if expires is None or expires > self._soon():
                 node.hits += 1
                 return value if thaw is None else thaw(value)  # type: ignore[no-any-return]
-        answer: V = self._do(StoreVerb.GET_OR_LOAD, (key,), ttl=ttl, loader=loader, timeout=timeout)
+        how = self._by(deadline)
+        answer: V = self._do(StoreVerb.GET_OR_LOAD, (key,), ttl=ttl, loader=loader, timeout=timeout, **how)
         return answer
 
     def set(self, key: str, value: V, *, ttl: float | None = None) -> Receipt:
@@ -230,13 +257,52 @@ class DelegatedStore(Generic[V]):
 
     # --- many keys
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_many(self, keys: Iterable[str], *, deadline: float | Deadline | None = None) -> dict[str, V]:
         """Gives the values of those keys that have one, asking each layer once for what the ones above it lacked.
 
+        Args:
+            keys: the keys.
+            deadline: as for `get`, for all of them together.
+
         Raises:
-            LayerError: a layer failed that might have had a key that no other had.
+            LayerError: a layer failed that might have had a key that no other had. `lookup_many` answers key by key.
         """
-        found: dict[str, V] = self._do(StoreVerb.GET_MANY, tuple(keys))
+        found: dict[str, V] = self._do(StoreVerb.GET_MANY, tuple(keys), **self._by(deadline))
+        return found
+
+    def lookup_many(self, keys: Iterable[str], *, deadline: float | Deadline | None = None) -> dict[str, Lookup[V]]:
+        """Says for every key what is under it, as `lookup` does; a layer that fails costs only the keys it may have.
+
+        Args:
+            keys: the keys.
+            deadline: as for `get`, for all of them together.
+        """
+        answers: dict[str, Lookup[V]] = self._do(StoreVerb.LOOKUP_MANY, tuple(keys), **self._by(deadline))
+        return answers
+
+    def get_or_load_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[Sequence[str]], Mapping[str, V | Entry[V]]],
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, V]:
+        """Gives the values of those keys that have one; what lacks is loaded together, and stored in one go.
+
+        A key that somebody else is loading is not loaded again but waited for; see `get_or_load`.
+
+        Args:
+            keys: the keys.
+            loader: is given the keys to load, each once; it leaves out those that have nothing under them.
+            ttl: seconds for which a loaded value is fresh at most.
+            timeout: seconds to wait for a load by somebody else; None takes the store's `patience`.
+
+        Raises:
+            LayerError: a layer that might have had a value failed; nothing was loaded.
+            StoreTimeoutError: somebody else's load took too long.
+        """
+        found: dict[str, V] = self._do(StoreVerb.GET_OR_LOAD_MANY, tuple(keys), ttl=ttl, loader=loader, timeout=timeout)
         return found
 
     def set_many(self, values: Mapping[str, V], *, ttl: float | None = None) -> Receipt:
@@ -315,6 +381,8 @@ class DelegatedStore(Generic[V]):
             dropped=stack.background.dropped,
             untold=stack.background.untold,
             listener_errors=stack.listeners.errors,
+            refreshes=loads.refreshes,
+            refreshes_left_out=loads.refreshes_left_out,
         )
 
     # --- the end
@@ -368,20 +436,27 @@ class DelegatedStore(Generic[V]):
 
     # --- within
 
-    def _get(self, key: str, default: Any) -> Any:
+    def _get(self, key: str, default: Any, deadline: float | Deadline | None) -> Any:
         if self._call is self._endpoint:
-            entry = self._endpoint.reads.walk(checked_key(key)).entry
+            until = None if deadline is None else self._by(deadline)["until"]
+            entry = self._endpoint.reads.walk(checked_key(key), until).entry
             if entry is not None:
                 return entry.value
             if default is _ABSENT:
                 raise NotFound(key)
             return default
         try:
-            return self._do(StoreVerb.GET, (key,))
+            return self._do(StoreVerb.GET, (key,), **self._by(deadline))
         except NotFound:
             if default is _ABSENT:
                 raise
             return default
+
+    def _by(self, deadline: float | Deadline | None) -> dict[str, Any]:
+        """The option of an operation that says by when to answer, if there is a deadline."""
+        if deadline is None:
+            return {}
+        return {"until": deadline if isinstance(deadline, Deadline) else Deadline.after(deadline, self._stack.clock)}
 
     def _do(
         self, verb: StoreVerb, keys: Sequence[str], value: Any = None, ttl: float | None = None, **options: Any

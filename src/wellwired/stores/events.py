@@ -10,7 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["BackFill", "FillDropped", "FillRefused", "LayerFailed", "Listener", "StoreEvent"]
+__all__ = [
+    "BackFill",
+    "FillDropped",
+    "FillRefused",
+    "LayerFailed",
+    "LayerTurned",
+    "Listener",
+    "ServedStale",
+    "StoreEvent",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,44 @@ class LayerFailed:
     store: str = ""
 
 
-StoreEvent: TypeAlias = BackFill | FillRefused | FillDropped | LayerFailed
+@dataclass(frozen=True, slots=True)
+class LayerTurned:
+    """The breaker of a layer has opened, and it is left alone for a while, or closed.
+
+    Args:
+        layer_index: its place.
+        layer: its name.
+        state: ``open`` or ``closed``.
+        store: the name of the delegated store.
+    """
+
+    layer_index: int
+    layer: str
+    state: str
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStale:
+    """A value beyond its fresh life was served, because its source failed or was out of time.
+
+    Args:
+        key: the key.
+        layer_index: the place of the layer that had it.
+        layer: its name.
+        left: seconds that it may still be served so.
+        error: the type of what kept the source from answering.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    layer_index: int
+    layer: str
+    left: float
+    error: str
+    store: str = ""
+
+
+StoreEvent: TypeAlias = BackFill | FillRefused | FillDropped | LayerFailed | LayerTurned | ServedStale
 Listener: TypeAlias = Callable[[Any], object]
 """A function of one event; what it returns is not looked at."""

@@ -7,12 +7,14 @@ a read that found nothing above ends anyway.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Store
+from wellwired.stores.protocols import KeepsStale, Store
 
 __all__ = ["FillPolicy", "Layer", "Overflow", "named_layers"]
 
@@ -31,6 +33,13 @@ class Layer:
         inline: whether the reading thread fills it itself, which is right for what never waits; None: a `MemoryStore`
             is filled so, and everything else in the background.
         read_only: whether it refuses writes; None asks the store's attribute `read_only`, if it has one.
+        time_limit: seconds after which a read goes on without it. A call that may happen late without harm is made by
+            a thread of the layer's own then; a write that may not is bounded by the driver's own limits only.
+        soft_limit: the same, for a read that has a stale value at hand to answer with.
+        callers: how many calls with a limit may be under way at once.
+        stale: seconds that it keeps values beyond their fresh life, to be served, marked, when what is below fails or
+            is out of time. Its store has to be able to (`KeepsStale`).
+        breaker: when to leave it alone for a while because its calls fail; None: never.
     """
 
     store: Store = field(repr=False)
@@ -39,8 +48,20 @@ class Layer:
     name: str = ""
     inline: bool | None = None
     read_only: bool | None = None
+    time_limit: float | None = None
+    soft_limit: float | None = None
+    callers: int = 16
+    stale: float = 0.0
+    breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
+        for name, seconds in (("time_limit", self.time_limit), ("soft_limit", self.soft_limit)):
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"the {name} of a layer is more than 0 seconds, or None for none; it is {seconds}")
+        if self.callers < 1 or not 0 <= self.stale < math.inf:
+            raise ValueError("callers of a layer are at least 1, and stale is a number of seconds, 0 for none")
+        if self.stale and not isinstance(self.store, KeepsStale):
+            raise ValueError(f"{type(self.store).__qualname__} cannot keep stale values; leave stale= out")
         if self.ttl is not None and not self.ttl > 0:
             raise ValueError(f"the ttl of a layer is more than 0 seconds, or None for no limit; it is {self.ttl}")
 
@@ -108,13 +129,10 @@ def named_layers(layers: Sequence[Layer | Store]) -> tuple[Layer, ...]:
     truth = any(layer.primary for layer in given)
     last = len(given) - 1
     return tuple(
-        Layer(
-            layer.store,
-            layer.primary or (not truth and index == last),
-            layer.ttl,
-            layer.name or _free_name(layer.store, taken),
-            layer.inline,
-            layer.read_only,
+        replace(
+            layer,
+            primary=layer.primary or (not truth and index == last),
+            name=layer.name or _free_name(layer.store, taken),
         )
         for index, layer in enumerate(given)
     )

@@ -32,12 +32,14 @@ class Hit(Generic[V]):
         layer: the name of the layer that answered.
         layer_index: its place.
         left: seconds that it may still be served, or None for ever.
+        stale: whether its fresh life has ended, and it is served because nothing better could be had.
     """
 
     value: V = field(repr=False)
     layer: str
     layer_index: int
     left: float | None = None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

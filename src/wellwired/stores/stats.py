@@ -28,6 +28,10 @@ class LayerStats:
         doubtful: keys that are not read from it because a write could not reach it.
         doubted: whether that holds for all of its keys.
         failing: whether its last call raised.
+        timeouts: calls that were given up because their time had passed.
+        skipped: calls that were not made because its breaker was open.
+        stale: values beyond their fresh life that were served from it.
+        breaker: the state of its breaker, or "" if it has none.
     """
 
     layer: str
@@ -42,6 +46,10 @@ class LayerStats:
     doubtful: int
     doubted: bool
     failing: bool
+    timeouts: int = 0
+    skipped: int = 0
+    stale: int = 0
+    breaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,8 @@ class StoreStats:
         dropped: fills that were given up before they were tried.
         untold: events that were not told because too many were waiting.
         listener_errors: calls of callbacks that raised.
+        refreshes: loads in the background of values that were about to end.
+        refreshes_left_out: such loads that were not begun because too many were waiting.
     """
 
     store: str
@@ -67,3 +77,5 @@ class StoreStats:
     dropped: int
     untold: int
     listener_errors: int
+    refreshes: int = 0
+    refreshes_left_out: int = 0
