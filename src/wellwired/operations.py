@@ -82,8 +82,8 @@ def _refuse_change(_self: object, name: str, _value: object) -> NoReturn:
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
-# `WriteResult[int](...)` tries to set `__orig_class__` and expects an AttributeError where it cannot; the dataclass's own
-# refusal is a TypeError for a name that is no field, up to Python 3.12.
+# `WriteResult[int](...)` tries to set `__orig_class__` and expects an AttributeError where it cannot; the
+# dataclass's own refusal is a TypeError for a name that is no field, up to Python 3.12.
 setattr(WriteResult, "__setattr__", _refuse_change)  # noqa: B010 - an assignment is an error to type checkers
 
 
