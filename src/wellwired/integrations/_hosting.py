@@ -1,0 +1,85 @@
+"""One container in one web application: made when the application is, wired early, started at the first request.
+
+A framework loads an application in many processes that serve nothing: for a command, in the parent of forked workers,
+twice under a reloader. So nothing connects until a request comes, and each process that serves starts for itself. It
+is stopped at the end of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TypeAlias
+
+from wellwired.containers import Container
+from wellwired.containers.container import ContainerInstance
+from wellwired.errors import WellwiredError
+
+__all__ = ["Hosted", "Source", "instance_of"]
+
+Source: TypeAlias = "type[Container] | ContainerInstance | str"
+"""A container class, an instance of one, or where the class is: ``shop.containers:Shop``."""
+
+
+def instance_of(source: Source) -> ContainerInstance:
+    """The container that a source means; a class is called, and reads and opens nothing yet.
+
+    Args:
+        source: a class, an instance, or ``module:Class`` (``module.Class`` does too).
+
+    Raises:
+        WellwiredError: it is nothing of the kind.
+    """
+    found: object = _imported(source) if isinstance(source, str) else source
+    if isinstance(found, type) and issubclass(found, Container):
+        return found()
+    if isinstance(found, ContainerInstance):
+        return found
+    shown = repr(source) if isinstance(source, str) else f"a {type(found).__name__}"
+    raise WellwiredError(f"{shown} is no container; give a class that inherits wellwired.Container, or one of its own")
+
+
+def _imported(place: str) -> object:
+    module, _, name = place.rpartition(":" if ":" in place else ".")
+    if not (module and name.isidentifier()):
+        raise WellwiredError(f"{place!r} is no place of a container; write it as module:Class")
+    found = getattr(import_module(module), name, None)
+    if found is None:
+        raise WellwiredError(f"module {module!r} has no {name!r}; write the place as module:Class")
+    return found
+
+
+class Hosted:
+    """A container in a web application; safe from many threads and in forked workers.
+
+    Args:
+        source: whose container.
+        modules: names of modules to wire, besides those that the framework tells of.
+        packages: names of packages of which every module is imported and wired.
+    """
+
+    def __init__(self, source: Source, *, modules: Iterable[str] = (), packages: Iterable[str] = ()) -> None:
+        self.container = instance_of(source).stop_at_exit()
+        self._modules = tuple(modules)
+        self._packages = tuple(packages)
+
+    def wire(self, modules: Iterable[str] = ()) -> None:
+        """Binds the injected functions of modules to the container, which shares them with other applications'.
+
+        Args:
+            modules: names of modules besides the ones that were given at first.
+
+        Raises:
+            WiringError: a marker leads nowhere; every such marker is listed.
+        """
+        names = dict.fromkeys((*self._modules, *modules))
+        self.container.wire(list(names), packages=self._packages, shared=True)
+
+    def start(self) -> ContainerInstance:
+        """The container, started in this process; costs next to nothing when it is.
+
+        Raises:
+            ExceptionGroup: of all faults that `check()` found; the next call tries again.
+        """
+        container = self.container
+        return container if container.started else container.start()
