@@ -27,6 +27,8 @@ from wellwired.testing.clock import VirtualClock
 class TestContract(LayerContract):
     """The memory store keeps the contract of a layer."""
 
+    abilities = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+
     @pytest.fixture
     def store(self, virtual_clock: VirtualClock) -> MemoryStore:
         """A memory store on a virtual clock."""
@@ -36,11 +38,6 @@ class TestContract(LayerContract):
     def pass_time(self, virtual_clock: VirtualClock) -> PassTime:
         """Moves the virtual clock."""
         return virtual_clock.advance
-
-    def test_it_has_every_ability(self, store: MemoryStore) -> None:
-        """No test of the contract is skipped for it."""
-        for ability in (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged):
-            assert isinstance(store, ability)
 
 
 class TestTinyContract(LayerContract):

@@ -51,6 +51,8 @@ def store(redis_client: Any) -> RedisStore:
 class TestContract(LayerContract):
     """The Redis store keeps the contract of a layer."""
 
+    abilities = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+
     @pytest.fixture
     def store(self, redis_client: Any) -> RedisStore:
         """A Redis store in an empty Redis."""
@@ -61,10 +63,10 @@ class TestContract(LayerContract):
         """Shortens the lives of the keys, for a server's time cannot be moved."""
         return lambda seconds: shorten_lives(redis_client, seconds)
 
-    def test_it_has_every_ability(self, store: RedisStore) -> None:
-        """No test of the contract is skipped for it."""
-        for ability in (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged):
-            assert isinstance(store, ability)
+    @pytest.fixture
+    def another(self, store: RedisStore, redis_client: Any) -> RedisStore:
+        """Another store on the same data."""
+        return RedisStore(redis_client, namespace="users")
 
 
 # --- the namespace

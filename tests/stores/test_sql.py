@@ -70,6 +70,8 @@ def count(engine: sa.Engine, table: sa.Table) -> int:
 class TestContract(LayerContract):
     """The SQL store keeps the contract of a layer."""
 
+    abilities = (Many, Fenced, FencedMany, Ordered, Tagged)
+
     @pytest.fixture
     def store(self, sql_engine: sa.Engine) -> SQLStore:
         """An SQL store with a fresh table."""
@@ -82,10 +84,10 @@ class TestContract(LayerContract):
         """Shortens the lives of the rows."""
         return pass_time
 
-    def test_it_has_every_ability(self, store: SQLStore) -> None:
-        """No test of the contract is skipped for it."""
-        for ability in (Many, Fenced, FencedMany, Ordered, Tagged):
-            assert isinstance(store, ability)
+    @pytest.fixture
+    def another(self, store: SQLStore, sql_engine: sa.Engine) -> SQLStore:
+        """Another store on the same data."""
+        return SQLStore(sql_engine, namespace="users")
 
 
 # --- the table

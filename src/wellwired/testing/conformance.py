@@ -1,4 +1,4 @@
-"""The contract of writers and handlers as tests: inherit a suite, supply what it asks for, and it checks every promise.
+"""The contract of writers, handlers and layers as tests: inherit a suite, supply what it asks for, and it is checked.
 
 ::
 
@@ -23,6 +23,18 @@ what can be told by looking at it (`Transacts`, `WritesMany`). A test of somethi
 says so. What holds for every writer is always tested: a success is there once, the outcome of an error is true, an
 error survives pickling and shows neither payload nor secret, nothing is tried twice, nothing hangs.
 
+A layer of a store needs one fixture, and says with ``abilities`` which protocols it claims::
+
+    class TestMyStore(LayerSuite):
+        abilities = (Many, Fenced)
+
+        @pytest.fixture
+        def store(self):                           # fresh and empty
+            return MyStore()
+
+With `pass_time` it can let time pass for the store, so that lives are tested as well, and with `another` it gives a
+second store on the same data, so that what holds between processes is. Both are skipped otherwise.
+
 pytest is needed, and comes with the extra ``test``; `wellwired` and `wellwired.testing` do without.
 """
 
@@ -37,15 +49,25 @@ except ImportError as error:
 
     raise MissingExtraError("pytest", extra="test", purpose="wellwired.testing.conformance") from error
 
-_PARTS = ("_suite", "_suite_handlers", "_suite_many", "_suite_writes")
+_PARTS = ("_suite", "_suite_fences", "_suite_handlers", "_suite_layers", "_suite_many", "_suite_writes")
 # Before they are imported: a failing assert in them is to be as talkative as one in a test.
 pytest.register_assert_rewrite(*(f"{__package__}.{p}" for p in _PARTS if f"{__package__}.{p}" not in sys.modules))
 
-from wellwired.testing._suite_handlers import HandlerSuite  # noqa: E402 - see above
+from wellwired.testing._suite_fences import Fences, Shared, Stale, Tags  # noqa: E402 - see above
+from wellwired.testing._suite_handlers import HandlerSuite  # noqa: E402
+from wellwired.testing._suite_layers import Basics  # noqa: E402
 from wellwired.testing._suite_many import Batches, Keys, Processes, Units  # noqa: E402
 from wellwired.testing._suite_writes import AfterCommit, Failures, Names, Time  # noqa: E402
 
-__all__ = ["HandlerSuite", "WriterSuite"]
+__all__ = ["HandlerSuite", "LayerSuite", "WriterSuite"]
+
+
+class LayerSuite(Basics, Fences, Stale, Tags, Shared):
+    """What a layer must be. A subclass overrides `store`, and if it can `another` and `pass_time`.
+
+    It may say with ``VALUES``, ``KEYS``, ``ONE`` and ``TWO`` what its store can keep, and with ``abilities`` which of
+    the protocols `Many`, `Fenced`, `FencedMany`, `Ordered`, `KeepsStale` and `Tagged` it claims.
+    """
 
 
 class WriterSuite(Names, Failures, Time, AfterCommit, Keys, Units, Batches, Processes):
