@@ -295,7 +295,7 @@ def test_what_ends_a_program_ends_a_batch() -> None:
 
     writer.register_handler(stopping)
     with pytest.raises(KeyboardInterrupt):
-        manager.write_many([request(), request("stop"), request()])
+        manager.write_many([request(), request("stop"), request()], ordered=True)
     assert len(writer.written) == 1
 
 

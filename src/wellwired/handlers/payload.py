@@ -9,7 +9,7 @@ message is passed on, because both quote what they were given. The converter of 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, is_typeddict
 
 from wellwired.errors import InvalidRequestError, RegistrationError
@@ -17,7 +17,7 @@ from wellwired.handlers import _faults
 from wellwired.handlers.protocol import Handler, PayloadModel
 from wellwired.operations import WriteRequest
 
-__all__ = ["converter", "detached", "validate_payload"]
+__all__ = ["converter", "detached", "validate_many", "validate_payload"]
 
 Convert: TypeAlias = Callable[[Any], Any]
 
@@ -58,6 +58,37 @@ def validate_payload(handler: Handler, request: WriteRequest) -> WriteRequest:
     raise _unfit(request, f"the payload does not fit {model.__name__}: {_faults.listed(faults)}")
 
 
+def validate_many(
+    handler: Handler, requests: Sequence[WriteRequest]
+) -> tuple[list[Any], dict[int, InvalidRequestError]]:
+    """Checks the payloads of many requests against their handler and converts them.
+
+    Args:
+        handler: the handler that is to do them.
+        requests: the requests as they came.
+
+    Returns:
+        The converted payloads, by position, and the errors of those that do not fit, likewise.
+    """
+    payloads = [request.payload for request in requests]
+    model: PayloadModel | None = getattr(handler, "payload_model", None)
+    if model is not None and set(map(type, payloads)) == {dict} and _is_by_msgspec(model):
+        import msgspec
+
+        try:
+            # One call for all of them: nearly always they all fit, and it takes a tenth of the time.
+            return msgspec.convert(payloads, list[model]), {}  # type: ignore[valid-type]
+        except Exception:  # noqa: BLE001, S110 - said below, for each that does not fit
+            pass
+    faults: dict[int, InvalidRequestError] = {}
+    for position, request in enumerate(requests):
+        try:
+            payloads[position] = validate_payload(handler, request).payload
+        except InvalidRequestError as error:
+            faults[position] = error
+    return payloads, faults
+
+
 def converter(model: PayloadModel) -> Convert:
     """The function that converts a mapping, or checks an instance, for one model; made once for each model.
 
@@ -76,7 +107,7 @@ def converter(model: PayloadModel) -> Convert:
 
 
 def _made(model: PayloadModel) -> Convert:
-    if hasattr(model, "__pydantic_validator__") or hasattr(model, "__pydantic_fields__"):
+    if _is_by_pydantic(model):
         return _by_pydantic(model)
     known = dataclasses.is_dataclass(model) or is_typeddict(model)
     if known or hasattr(model, "__struct_fields__") or hasattr(model, "__attrs_attrs__"):
@@ -85,6 +116,14 @@ def _made(model: PayloadModel) -> Convert:
         f"{model.__name__} cannot be a payload model: it must be a pydantic model, a msgspec struct, an attrs class, "
         "a dataclass or a TypedDict"
     )
+
+
+def _is_by_pydantic(model: PayloadModel) -> bool:
+    return hasattr(model, "__pydantic_validator__") or hasattr(model, "__pydantic_fields__")
+
+
+def _is_by_msgspec(model: PayloadModel) -> bool:
+    return model in _CONVERTERS and not _is_by_pydantic(model)
 
 
 def _by_pydantic(model: PayloadModel) -> Convert:

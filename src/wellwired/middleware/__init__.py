@@ -1,5 +1,6 @@
 """Middleware: what goes around a write or an operation of a store."""
 
+from wellwired.middleware.batches import BatchEvent, BatchMiddleware, BatchNext, CountsBatches
 from wellwired.middleware.breaker import Breaker, BreakerPolicy, BreakerState
 from wellwired.middleware.breaking import Circuits
 from wellwired.middleware.budget import RetryBudget
@@ -24,11 +25,15 @@ from wellwired.middleware.seal import sealed
 
 __all__ = [
     "SILENT",
+    "BatchEvent",
+    "BatchMiddleware",
+    "BatchNext",
     "Breaker",
     "BreakerPolicy",
     "BreakerState",
     "CircuitChanged",
     "Circuits",
+    "CountsBatches",
     "EvictionFailed",
     "LetterKept",
     "LetterLost",

@@ -81,6 +81,7 @@ class RetryEvent:
         reason: the error's word of detail.
         backend_code: the backend's own code, if it gave one.
         wait: seconds until the next attempt.
+        size: how many requests are tried again, in a batch.
     """
 
     writer: str
@@ -92,6 +93,7 @@ class RetryEvent:
     reason: str
     backend_code: str | int | None
     wait: float
+    size: int = 1
 
 
 Observer: TypeAlias = Callable[[WriteEvent], object]

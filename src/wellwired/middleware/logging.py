@@ -5,8 +5,9 @@ The line is named ``wellwired.write`` and has the fields ``target``, ``type``, `
 booleans; one whose name sounds like a secret is there without its value, and one whose name is taken gets ``meta_`` in
 front. A payload is not in the event and so cannot be in the line. A success is ``info``, a request that was
 refused before anything was sent is ``warning``, what a backend did not do is ``error``, a retry is ``warning``. A
-success with warnings is a ``warning`` that has them. Lines of their own tell of an eviction that failed
-(``wellwired.eviction_failed``), a circuit that changed (``wellwired.circuit``), and a dead letter that was kept
+success with warnings is a ``warning`` that has them. A batch has one line, ``wellwired.write_many``, for each group of
+requests with one target and type, with the numbers of what became of them. Lines of their own tell of an eviction that
+failed (``wellwired.eviction_failed``), a circuit that changed (``wellwired.circuit``), and a dead letter that was kept
 (``wellwired.dead_letter``) or, as ``error``, could not be (``wellwired.dead_letter_lost``).
 
 structlog is never configured here, only used; what the application binds stays bound. It is imported at the first
@@ -22,6 +23,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
 from wellwired.errors import ErrorCode
+from wellwired.middleware.batches import BatchEvent
 from wellwired.middleware.chain import WriteMiddleware
 from wellwired.middleware.events import OK, RetryEvent, WriteEvent
 from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice
@@ -132,6 +134,7 @@ class WriteLog:
 
     def retried(self, event: RetryEvent) -> None:
         """Writes the line of an attempt that failed and will be followed by another."""
+        size = {"size": event.size} if event.size > 1 else {}
         self._found().warning(
             "wellwired.retry",
             target=event.target,
@@ -142,7 +145,31 @@ class WriteLog:
             reason=event.reason,
             backend_code=event.backend_code,
             wait=round(event.wait, 6),
+            **size,
         )
+
+    def many(self, event: BatchEvent) -> None:
+        """Writes the line of a group of a batch."""
+        fields: dict[str, Any] = {}
+        if event.meta:
+            _add_meta(fields, event.meta)
+        fields |= {
+            "target": event.target,
+            "type": event.type,
+            "size": event.size,
+            "applied": event.applied,
+            "attempts": event.attempts,
+            "duration": round(event.duration, 6),
+        }
+        failed = {f"{code} {outcome}": n for (code, outcome), n in event.counts.items() if code != OK}
+        more = {"replayed": event.replayed, "failed": failed, "reasons": event.reasons, "warnings": [*event.warnings]}
+        fields |= {name: value for name, value in more.items() if value}
+        logger = self._found()
+        if failed:
+            refused = all(code in _REFUSED for code, _ in event.counts if code != OK)
+            (logger.warning if refused else logger.error)("wellwired.write_many", **fields)
+        else:
+            (logger.warning if event.warnings else logger.info)("wellwired.write_many", **fields)
 
     def noticed(self, notice: Notice) -> None:
         """Writes the line of what is told beside the events of writes."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from wellwired.errors import ErrorCode, MissingExtraError, RegistrationError
+from wellwired.middleware.batches import BatchEvent
 from wellwired.middleware.events import WriteEvent
 
 if TYPE_CHECKING:
@@ -108,6 +109,16 @@ class PrometheusMetrics:
         series.durations.observe(event.duration)
         if event.attempts > 1:
             series.retries.inc(event.attempts - 1)
+
+    def record_many(self, event: BatchEvent, /) -> None:
+        """Counts a group of a batch: each of its writes, and its duration once for each way in which some ended."""
+        for (code, outcome), number in event.counts.items():
+            labels = (event.writer, event.target, event.type, code, outcome)
+            series = self._series.get(labels) or self._found(_bounded(labels))
+            series.writes.inc(number)
+            series.durations.observe(event.duration)
+            if event.attempts > 1:
+                series.retries.inc(event.attempts - 1)
 
     def _found(self, labels: tuple[str, ...]) -> _Series:
         series = self._series.get(labels)

@@ -7,7 +7,8 @@ a write that a handler makes while its own attempt is being retried is tried onc
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,9 +23,24 @@ from wellwired.middleware.policy import Decision, RetryPolicy, Stop, Wait
 from wellwired.middleware.verdict import verdict
 from wellwired.operations import WriteOperation, WriteResult
 
-__all__ = ["retrying"]
+__all__ = ["inside_retries", "retrying"]
 
 _inside: ContextVar[bool] = ContextVar("wellwired_retrying", default=False)
+
+
+@contextmanager
+def inside_retries() -> Iterator[bool]:
+    """Marks what runs in the block as tried again by it, for a retry loop other than the one here.
+
+    Returns:
+        Whether it stands inside such a block already, and so must try once only.
+    """
+    nested = _inside.get()
+    token = _inside.set(True)
+    try:
+        yield nested
+    finally:
+        _inside.reset(token)
 
 
 def retrying(

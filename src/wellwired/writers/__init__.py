@@ -1,5 +1,6 @@
 """Writers: one backend each, and the manager that leads every write to the right one."""
 
+from wellwired.writers._answers import Answer, Answers
 from wellwired.writers._evictions import Evicts
 from wellwired.writers.manager import WriteManager
 from wellwired.writers.memory import MemoryView, MemoryWriter
@@ -17,6 +18,8 @@ from wellwired.writers.protocol import (
 from wellwired.writers.transactions import WriteTransaction
 
 __all__ = [
+    "Answer",
+    "Answers",
     "Evicts",
     "KeepsKeys",
     "Listed",

@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import BackendError, WriteError
 from wellwired.handlers.payload import validate_payload
+from wellwired.handlers.protocol import Handler
 from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.middleware.breaking import Circuits
 from wellwired.middleware.budget import RetryBudget
@@ -48,9 +49,13 @@ from wellwired.middleware.retry import retrying
 from wellwired.middleware.seal import sealed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath, evicting
+from wellwired.writers._answers import Answers
 from wellwired.writers._endpoint import endpoint, unsupported, unusable
 from wellwired.writers._evictions import Stores
 from wellwired.writers._forks import renew_in_child
+from wellwired.writers._many import Batching
+from wellwired.writers._many_chunk import Retries, chunks_of
+from wellwired.writers._many_told import Telling
 from wellwired.writers._transacting import Transacting
 from wellwired.writers.admission import check_request, named, no_writer, repeatable
 from wellwired.writers.directory import Directory
@@ -110,6 +115,7 @@ class WriteManager:
         self._observers = _observers(metrics, log)
         budget = budget or RetryBudget()
         retries = retrying(retry, clock=clock, random=random, budget=budget, on_retry=log.retried)
+        self._retries = Retries(retry or RetryPolicy(), budget, clock, random, log.retried)
         noticed = _noticing(metrics, log)
         self._circuits = None if breaker is None else Circuits(breaker, noticed)
         limit = None if attempt_timeout is None else time_limit(attempt_timeout)
@@ -125,6 +131,15 @@ class WriteManager:
             clock=clock,
             timeout=timeout,
             retries=self._middle,
+        )
+        self._batching = Batching(
+            route=self._route,
+            admit=self._admitted,
+            refuse=self._refuse,
+            telling=Telling(metrics, log),
+            aftermath=self._aftermath,
+            clock=clock,
+            timeout=timeout,
         )
         self._around: tuple[WriteMiddleware, ...] = ()
         self._each: tuple[WriteMiddleware, ...] = ()
@@ -168,6 +183,7 @@ class WriteManager:
                 around += middleware
             self._call = self._chained(around, each)
             self._transacting.use(around, each)
+            self._batching.use(self._call, chunks_of(self._retries, self._middle[:-1], around, each))
             self._around, self._each = around, each
 
     @property
@@ -202,23 +218,43 @@ class WriteManager:
             raise self._refuse(request, unusable(error), began) from error
         return self._call(operation)
 
-    def write_many(self, requests: Iterable[WriteRequest]) -> list[WriteResult[Any] | WriteError]:
-        """Does many writes, each for itself and in order, and never raises for one of them.
+    def write_many(
+        self,
+        requests: Iterable[WriteRequest],
+        *,
+        atomic: bool = False,
+        ordered: bool = False,
+        timeout: float | None = None,
+    ) -> Answers:
+        """Does many writes with few round trips, answers for each, and never raises for one of them.
+
+        Requests of one target, type and timeout go to their writer together, by its `batch_size` at most: one
+        transaction of a database for as many. What is wrong with one request is its own error, and the others take
+        effect without it. A deadlock, a lost connection, the deadline or a COMMIT without an answer is the error of each request of
+        its transaction, of which then none is applied, or, in the last case, all or none.
+
+        Middleware of `use` that knows single writes only takes the requests one by one; see
+        `wellwired.middleware.batches`.
 
         Args:
-            requests: what to write; each has its own timeout, which begins with it.
+            requests: what to write; all are taken before the first is done.
+            atomic: whether all of them take effect or none; they need one target, and its writer must be able to. Then
+                there is one transaction. A request that was fine fails with the reason ``"atomic"``.
+            ordered: whether no request may overtake another: then only neighbours of one target and type go together.
+                Otherwise the order is kept among those of one target, type and timeout.
+            timeout: seconds for all of them; None for no limit but those of the requests, or of the manager, which
+                hold for each transaction and begin with it.
 
         Returns:
-            For each request, at its position, its result or its error.
+            A list with the result or error of each request, at its position; look at its `failed`, or call its
+            `raise_for_errors`.
+
+        Raises:
+            ValueError: the timeout is not a positive, finite number.
         """
-        answers: list[WriteResult[Any] | WriteError] = []
-        for request in requests:
-            try:
-                answers.append(self.write(request))
-            except WriteError as error:
-                # An answer that is kept must not keep the frames of its write alive.
-                answers.append(error.with_traceback(None))
-        return answers
+        if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+            raise ValueError("timeout must be a positive, finite number of seconds")
+        return self._batching.write(requests, atomic=atomic, ordered=ordered, timeout=timeout)
 
     def transaction(
         self, target: str, *, timeout: float | None = None, meta: Mapping[str, Any] = _NO_META
@@ -309,6 +345,18 @@ class WriteManager:
         timeout = self._timeout if request.timeout is None else request.timeout
         again = repeatable(request, handler, writer)
         return WriteOperation(request, writer.name, Deadline(began + timeout, self._clock), again, 1, began)
+
+    def _route(self, request: WriteRequest) -> tuple[Writer, Handler]:
+        """Who does a request whose fields have been checked; raises why nobody does."""
+        if self._closed:
+            raise _closed()
+        writer = self._directory.find(request.target)
+        if writer is None:
+            raise no_writer(request, self._directory.targets())
+        handler = writer.find_handler(request.type)
+        if handler is None:
+            raise unsupported(request, writer)
+        return writer, handler
 
     def _refuse(self, request: WriteRequest, refusal: WriteError, began: float) -> WriteError:
         target, kind, meta = _names(request)

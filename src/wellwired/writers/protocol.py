@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from wellwired.clock import Deadline
 from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteError
@@ -18,6 +18,7 @@ from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
 
 __all__ = [
+    "BATCH_SIZE",
     "KeepsKeys",
     "Listed",
     "Transacts",
@@ -28,6 +29,11 @@ __all__ = [
     "capabilities_of",
     "handler_failed",
 ]
+
+
+BATCH_SIZE: Final = 1_000
+"""How many requests go to a writer at once that names no `batch_size`: enough to make round trips and commits cheap,
+and few enough that locks are not held for long."""
 
 
 @runtime_checkable
@@ -98,7 +104,8 @@ class KeepsKeys(Protocol):
 class WritesMany(Protocol):
     """The ability to do many writes of one type with few round trips, and to answer for each of them.
 
-    It uses the handler's `handle_many` where there is one, and calls `handle` one by one otherwise.
+    It uses the handler's `handle_many` where there is one, and calls `handle` one by one otherwise. An optional
+    attribute ``batch_size`` says how many it takes at once; the default is `BATCH_SIZE`. An atomic batch is not cut.
     """
 
     def write_batch(

@@ -35,7 +35,7 @@ from wellwired.writers._rules import Rule
 from wellwired.writers._transaction import Database, Transaction
 from wellwired.writers._units import SQLUnit
 from wellwired.writers.idempotency import Kept, Key, look, store
-from wellwired.writers.protocol import WriterCapabilities, WritesMany
+from wellwired.writers.protocol import BATCH_SIZE, WriterCapabilities, WritesMany
 
 __all__ = ["SQLWriter"]
 
@@ -58,6 +58,7 @@ class SQLWriter:
         commit_grace: seconds that COMMIT or ROLLBACK may take after the deadline.
         key_ttl: seconds for which an idempotency key is remembered at least.
         rules: what error codes mean that the tables of `classification` do not know, or know otherwise.
+        batch_size: how many writes of a batch are one transaction at most.
     """
 
     def __init__(
@@ -71,8 +72,12 @@ class SQLWriter:
         commit_grace: float = 2.0,
         key_ttl: float = _DAYS_3,
         rules: Mapping[Any, Rule] | None = None,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
+        if batch_size < 1:
+            raise ValueError("batch_size must be 1 or more")
         self.name = name
+        self.batch_size = batch_size
         self.targets = (name, *(target for target in targets if target != name))
         self._handlers = Registry() if handlers is None else handlers
         self._clock = clock

@@ -1,0 +1,381 @@
+"""`write_many`: takes requests apart into groups and chunks, has each done in the best way there is, and answers all.
+
+A group is what has one target, one type and one timeout. It goes to a writer that `WritesMany` in chunks, each with
+the time of a single write; to any other writer one by one. So does a group of one, and every group if there is
+middleware that knows single writes only. What is wrong with a request is its own answer.
+
+What is told: one line and one count for each group that was led as a batch; a write that went by itself is told like
+any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from wellwired.clock import Clock, Deadline
+from wellwired.errors import InvalidRequestError, WriteError
+from wellwired.handlers._requests import Requests
+from wellwired.handlers.payload import validate_many
+from wellwired.handlers.protocol import Handler
+from wellwired.operations import WriteOperation, WriteRequest, WriteResult
+from wellwired.writers._aftermath import Aftermath
+from wellwired.writers._answers import Answer, Answers, atomic_failure, error_for
+from wellwired.writers._endpoint import unusable
+from wellwired.writers._keys import fingerprint
+from wellwired.writers._many_chunk import Chunk, Chunks
+from wellwired.writers._many_mixed import mixed
+from wellwired.writers._many_plan import Repeats, chunked, grouped, repeats_in
+from wellwired.writers._many_told import Telling
+from wellwired.writers.admission import check_request, repeatable
+from wellwired.writers.protocol import BATCH_SIZE, Writer, WritesMany
+
+__all__ = ["Batching", "Route"]
+
+Route = Callable[[WriteRequest], tuple[Writer, Handler]]
+"""Finds who does a request, or raises why nobody does."""
+
+
+class Batching:
+    """What a manager needs for its batches; safe to share by threads.
+
+    Args:
+        route: finds writer and handler.
+        admit: validates a request and gives its operation, as for a write by itself.
+        refuse: tells the observers of a request that was refused.
+        telling: tells them of a group.
+        aftermath: given every request once.
+        clock: what time it is.
+        timeout: seconds for a chunk whose requests name none.
+    """
+
+    def __init__(
+        self,
+        *,
+        route: Route,
+        admit: Callable[[WriteRequest, float], WriteOperation],
+        refuse: Callable[[WriteRequest, WriteError, float], WriteError],
+        telling: Telling,
+        aftermath: Aftermath,
+        clock: Clock,
+        timeout: float,
+    ) -> None:
+        self._route, self._admit, self._refuse = route, admit, refuse
+        self._telling, self._aftermath = telling, aftermath
+        self._clock, self._timeout = clock, timeout
+        self._single: Callable[[WriteOperation], WriteResult[Any]]
+        self._chunks: Chunks | None = None
+
+    def use(self, single: Callable[[WriteOperation], WriteResult[Any]], chunks: Chunks | None) -> None:
+        """Takes the ways that requests go from now on.
+
+        Args:
+            single: the call for a write by itself.
+            chunks: leads chunks; None if there is middleware that knows single writes only.
+        """
+        self._single, self._chunks = single, chunks
+
+    def write(self, requests: Iterable[WriteRequest], *, atomic: bool, ordered: bool, timeout: float | None) -> Answers:
+        """See `WriteManager.write_many`."""
+        given, began = list(requests), self._clock.monotonic()
+        answers: dict[int, Answer] = {}
+        limit = Deadline.never(self._clock) if timeout is None else Deadline(began + timeout, self._clock)
+        positions, keys = self._sound(given, answers, began)
+        if atomic:
+            answers |= self._all_or_nothing(given, positions, answers, limit)
+        else:
+            for group in grouped(keys, ordered=ordered):
+                chosen = [positions[at] for at in group]
+                several = [given[at] for at in chosen]
+                answers |= zip(chosen, self._done(several, limit), strict=True)
+        return Answers([answers[at] for at in range(len(given))])
+
+    def _sound(
+        self, given: Sequence[WriteRequest], answers: dict[int, Answer], began: float
+    ) -> tuple[list[int], list[Hashable]]:
+        """The positions of requests whose fields are right, and by what to group them; answers for the others."""
+        positions: list[int] = []
+        keys: list[Hashable] = []
+        target = kind = last = None
+        for position, request in enumerate(given):
+            # Most are about the same thing as the one before: what was checked there holds here.
+            alike = type(request) is WriteRequest and request.target is target and request.type is kind
+            if not alike or request.timeout is not None or request.idempotency_key is not None or request.meta:
+                try:
+                    check_request(request)
+                except WriteError as error:
+                    answers[position] = self._refuse(request, error, began)
+                    continue
+                if not alike or request.timeout is not None:
+                    last = (request.target, request.type, request.timeout)
+                target, kind = (request.target, request.type) if request.timeout is None else (None, None)
+            positions.append(position)
+            keys.append(last)
+        return positions, keys
+
+    def _done(self, requests: list[WriteRequest], limit: Deadline) -> Sequence[Answer]:
+        if len(requests) == 1:
+            return [self._alone(requests[0], limit)]
+        began, chunks = self._clock.monotonic(), self._chunks
+        try:
+            writer, handler = self._route(requests[0])
+        except Exception as error:  # noqa: BLE001 - it becomes the answer
+            failure = error if isinstance(error, WriteError) else unusable(error)
+            refused: list[Answer] = [error_for(failure, request) for request in requests]
+            return self._told("", requests, refused, began)
+        if chunks is None or not isinstance(writer, WritesMany):
+            return [self._alone(request, limit) for request in requests]
+        return self._told(writer.name, requests, self._in_chunks(writer, handler, requests, limit, chunks), began)
+
+    def _alone(self, request: WriteRequest, limit: Deadline) -> Answer:
+        began = self._clock.monotonic()
+        try:
+            operation = self._admit(request, began)
+        except WriteError as error:
+            return self._refuse(request, error, began).with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - it becomes the answer
+            return self._refuse(request, unusable(error), began)
+        if limit.at < operation.deadline.at:
+            operation = replace(operation, deadline=limit)
+        try:
+            return self._single(operation)
+        except WriteError as error:
+            # An answer that is kept must not keep the frames of its write alive.
+            return error.with_traceback(None)
+
+    def _in_chunks(
+        self, writer: Writer, handler: Handler, requests: list[WriteRequest], limit: Deadline, chunks: Chunks
+    ) -> list[Answer]:
+        admitted = _Admitted(writer, handler, requests, self._aftermath)
+        answers: dict[int, Answer] = dict(admitted.faults)
+        for positions in chunked(admitted.open(), getattr(writer, "batch_size", BATCH_SIZE)):
+            answers |= self._chunk(admitted, positions, limit, chunks, atomic=False)
+        return [answers[at] for at in range(len(requests))]
+
+    def _chunk(
+        self, admitted: _Admitted, positions: Sequence[int], limit: Deadline, chunks: Chunks, *, atomic: bool
+    ) -> Mapping[int, Answer]:
+        repeats = admitted.repeats(positions)
+        answers: dict[int, Answer] = dict(repeats.reused)
+        if repeats.first and not (atomic and answers):
+            began = self._clock.monotonic()
+            chunk = admitted.chunk(repeats.first, began, self._deadline(admitted, repeats.first, began, limit), atomic)
+            done = self._followed(chunk, chunks)
+            answers |= zip(repeats.first, done, strict=True)
+        for position, first in repeats.same.items():
+            if first in answers:
+                answers[position] = _same(answers[first], admitted.requests[position])
+        return answers
+
+    def _deadline(self, admitted: _Admitted, positions: Sequence[int], began: float, limit: Deadline) -> Deadline:
+        given = {admitted.requests[at].timeout for at in positions} if admitted.mixed else {admitted.timeout}
+        seconds = min(self._timeout if one is None else one for one in given)
+        return limit if limit.at <= began + seconds else Deadline(began + seconds, self._clock)
+
+    def _followed(self, chunk: Chunk, chunks: Chunks) -> list[Answer]:
+        """Writes a chunk, with what follows for its stores and dead letters, and the time that it took."""
+        aftermath, requests = self._aftermath, chunk.requests
+        try:
+            answers = chunks.lead(chunk)
+        except BaseException:
+            # The program is being ended, perhaps after COMMIT was sent.
+            aftermath.committed([(request, chunk.handler) for request in requests])
+            raise
+        duration = self._clock.monotonic() - chunk.began
+        for at, answer in enumerate(answers):
+            if isinstance(answer, WriteResult):
+                if answer.duration == 0.0:
+                    # The writer made it a moment ago, and a new one would take as long as the row itself.
+                    object.__setattr__(answer, "duration", duration)
+                else:
+                    answers[at] = replace(answer, duration=duration)
+            else:
+                answers[at] = answer.with_traceback(None)
+        self._follow(chunk, answers)
+        return answers
+
+    def _follow(self, chunk: Chunk, answers: list[Answer]) -> None:
+        failed = {at: answer for at, answer in enumerate(answers) if isinstance(answer, WriteError)}
+        for at, error in failed.items():
+            self._aftermath.failed([(chunk.requests[at], chunk.handler)], error)
+        if not self._aftermath.evicts:
+            return
+        done = [at for at in range(len(answers)) if at not in failed]
+        warnings = self._aftermath.committed([(chunk.requests[at], chunk.handler) for at in done])
+        for at in done if warnings else ():
+            answers[at] = _warned(answers[at], warnings)
+
+    def _told(
+        self, writer: str, requests: Sequence[WriteRequest], answers: Sequence[Answer], began: float
+    ) -> Sequence[Answer]:
+        warnings = self._telling(writer, requests, answers, self._clock.monotonic() - began)
+        return [_warned(answer, warnings) for answer in answers] if warnings else answers
+
+    def _all_or_nothing(
+        self, given: Sequence[WriteRequest], positions: list[int], answers: Mapping[int, Answer], limit: Deadline
+    ) -> Mapping[int, Answer]:
+        requests, began = [given[at] for at in positions], self._clock.monotonic()
+        if not requests:
+            return {}
+        if answers:
+            return _none(positions, requests, answers)
+        name = ""
+        try:
+            writer, handler, chunks = self._together(requests)
+            name = writer.name
+        except Exception as error:  # noqa: BLE001 - it becomes the answer
+            failure = error if isinstance(error, WriteError) else unusable(error)
+            done: Mapping[int, Answer] = {at: error_for(failure, request) for at, request in enumerate(requests)}
+        else:
+            admitted = _Admitted(writer, handler, requests, self._aftermath)
+            done = dict(admitted.faults)
+            if not done:
+                done = self._chunk(admitted, admitted.open(), limit, chunks, atomic=True)
+            done = {**_none(range(len(requests)), requests, done), **done}
+        for group in grouped(request.type for request in requests):
+            told = self._told(name, [requests[at] for at in group], [done[at] for at in group], began)
+            done = {**done, **dict(zip(group, told, strict=True))}
+        return {positions[at]: answer for at, answer in done.items()}
+
+    def _together(self, requests: Sequence[WriteRequest]) -> tuple[Writer, Handler, Chunks]:
+        """Who does all of them in one transaction; raises if nobody can."""
+        first = requests[0]
+        if len({request.target for request in requests}) > 1:
+            raise _not_atomic(first, "its requests have several targets; give it one")
+        handlers: dict[str, Handler] = {}
+        writer, _ = self._route(first)
+        for request in requests:
+            if request.type not in handlers:
+                handlers[request.type] = self._route(request)[1]
+        if self._chunks is None:
+            raise _not_atomic(first, "a middleware knows single writes only; give it an attribute `many`")
+        if not isinstance(writer, WritesMany):
+            raise _not_atomic(first, f"the writer {writer.name!r} cannot write many at once")
+        if len({bool(getattr(one, "uses_client", False)) for one in handlers.values()}) > 1:
+            raise _not_atomic(first, "some of its handlers use the client and some do not; send them apart")
+        return writer, mixed(handlers), self._chunks
+
+
+class _Admitted:
+    """The requests of a group with what was found out about them before anything is sent.
+
+    Args:
+        writer: their writer.
+        handler: their handler.
+        requests: the requests as they came.
+        aftermath: names the keys that they change.
+    """
+
+    def __init__(self, writer: Writer, handler: Handler, requests: list[WriteRequest], aftermath: Aftermath) -> None:
+        self.writer, self.handler, self.requests = writer, handler, requests
+        self.timeout = requests[0].timeout
+        self.faults: dict[int, WriteError] = {}
+        self.mixed = len({request.timeout for request in requests}) > 1
+        self._keyed = False
+        self._again: list[bool] = [bool(getattr(handler, "idempotent", False))] * len(requests)
+        self._payloads, self.faults = self._validated()
+        names = getattr(handler, "changes", None) is not None
+        for position, request in enumerate(requests):
+            if names or request.idempotency_key is not None or request.changes:
+                self._look_closer(position, request, aftermath)
+
+    def _validated(self) -> tuple[list[Any], dict[int, WriteError]]:
+        payloads, faults = validate_many(self.handler, self.requests)
+        return payloads, dict(faults)
+
+    def _look_closer(self, position: int, request: WriteRequest, aftermath: Aftermath) -> None:
+        if position in self.faults:
+            return
+        try:
+            self._again[position] = repeatable(request, self.handler, self.writer)
+            if request.changes or getattr(self.handler, "changes", None) is not None:
+                converted = request.with_payload(self._payloads[position])
+                changes = aftermath.admitted(converted, self.handler)
+                self.requests[position] = replace(request, changes=changes)
+        except WriteError as error:
+            self.faults[position] = error
+        except Exception as error:  # noqa: BLE001 - it becomes the answer
+            self.faults[position] = error_for(unusable(error), request)
+        self._keyed = self._keyed or request.idempotency_key is not None
+
+    def open(self) -> list[int]:
+        """The positions of those that were not refused."""
+        if not self.faults:
+            return list(range(len(self.requests)))
+        return [at for at in range(len(self.requests)) if at not in self.faults]
+
+    def repeats(self, positions: Sequence[int]) -> _Same:
+        """Which of some are there twice, by their idempotency keys."""
+        if not self._keyed or not getattr(self.writer, "keeps_keys", False):
+            return _Same(positions, {}, {})
+        keys: list[tuple[str, str] | None] = [self._key(at) for at in positions]
+        found: Repeats = repeats_in(keys)
+        return _Same(
+            [positions[at] for at in found.first],
+            {positions[at]: positions[first] for at, first in found.same.items()},
+            {positions[at]: _reused(self.requests[positions[at]]) for at in found.reused},
+        )
+
+    def _key(self, position: int) -> tuple[str, str] | None:
+        request = self.requests[position]
+        if request.idempotency_key is None:
+            return None
+        try:
+            print_ = fingerprint(self._payloads[position])
+        except (TypeError, ValueError):
+            print_ = f"none-{position}"  # the writer refuses it
+        return f"{request.type}/{request.idempotency_key}", print_
+
+    def chunk(self, positions: Sequence[int], began: float, deadline: Deadline, atomic: bool) -> Chunk:
+        """Some of them, ready to be written."""
+        assert isinstance(self.writer, WritesMany), "it was checked"
+        whole = Requests(self.requests, self._payloads)
+        again = self._again if len(positions) == len(self._again) else [self._again[at] for at in positions]
+        requests, name = whole.chosen(positions), self.writer.name
+        return Chunk(self.writer, name, self.handler, requests, again, deadline, began, atomic)
+
+
+class _Same:
+    """See `Repeats`, with the positions of a group, and the errors of what is to be refused."""
+
+    __slots__ = ("first", "reused", "same")
+
+    def __init__(self, first: Sequence[int], same: Mapping[int, int], reused: Mapping[int, WriteError]) -> None:
+        self.first, self.same, self.reused = first, same, reused
+
+
+def _same(answer: Answer, request: WriteRequest) -> Answer:
+    return error_for(answer, request) if isinstance(answer, WriteError) else replace(answer, replayed=True)
+
+
+def _warned(answer: Answer, warnings: tuple[str, ...]) -> Answer:
+    if isinstance(answer, WriteResult):
+        return replace(answer, warnings=answer.warnings + warnings)
+    for warning in warnings:
+        answer.add_note(warning)
+    return answer
+
+
+def _none(
+    positions: Sequence[int], requests: Sequence[WriteRequest], answers: Mapping[int, Answer]
+) -> dict[int, Answer]:
+    """What an atomic batch answers for the requests that were not to blame for its failure."""
+    culprits = [at for at, answer in answers.items() if isinstance(answer, WriteError)]
+    pairs = zip(positions, requests, strict=True)
+    return {at: atomic_failure(request, culprits) for at, request in pairs if at not in answers}
+
+
+def _reused(request: WriteRequest) -> InvalidRequestError:
+    return InvalidRequestError(
+        "this idempotency key is in the batch before, with another payload; a new write needs a new key",
+        target=request.target,
+        type=request.type,
+        reason="key_reused",
+    )
+
+
+def _not_atomic(request: WriteRequest, why: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"the batch cannot be atomic: {why}", target=request.target, type=request.type, reason="atomic"
+    )
