@@ -83,6 +83,30 @@ def test_sooner_never_extends(wait: float, limit: float | None) -> None:
     assert (step is whole) == (limit is None or whole.at <= clock.monotonic() + limit)
 
 
+@given(seconds, st.lists(st.tuples(seconds, st.none() | seconds), max_size=8))
+def test_a_deadline_never_grows_on_its_way_down(wait: float, steps: list[tuple[float, float | None]]) -> None:
+    """However many steps take their own limits, and however long each works, none has more than the one above it."""
+    clock = VirtualClock()
+    outer = Deadline.after(wait, clock)
+    for worked, limit in steps:
+        inner = outer.sooner(limit)
+        assert inner.at <= outer.at and inner.left() <= outer.left()
+        assert limit is None or inner.left() <= limit or inner.left() == pytest.approx(limit)
+        before = inner.left()
+        clock.advance(worked)
+        assert inner.left() <= before and (inner.passed or not outer.passed)
+        assert inner.passed == (inner.left() == 0.0)
+        outer = inner
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.none() | seconds)
+def test_what_is_left_is_a_time_that_can_be_waited_for(at: float, limit: float | None) -> None:
+    """Whatever the moment, also one in the past: never negative, and finite unless it never comes."""
+    deadline = Deadline(at, VirtualClock()).sooner(limit)
+    assert 0.0 <= deadline.left() < math.inf
+    assert Deadline.never(VirtualClock()).sooner(limit).left() == (math.inf if limit is None else pytest.approx(limit))
+
+
 def test_sooner_than_never_is_the_limit(virtual_clock: VirtualClock) -> None:
     """Without a whole deadline the step's limit is what counts."""
     assert Deadline.never(virtual_clock).sooner(2.0).left() == 2.0

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from redis.exceptions import ReadOnlyError
 from sqlalchemy import exc
 
-from wellwired.errors import ErrorCode, Outcome, Phase, Retry
-from wellwired.middleware.policy import FAST_REASONS
+from wellwired.errors import ErrorCode, Outcome, Phase, Retry, wrap
+from wellwired.middleware.policy import FAST_REASONS, RetryPolicy, Stop, Wait
 from wellwired.writers._failures import _WORDS
 from wellwired.writers._native import native_code, redis_word, shown_code
 from wellwired.writers.classification import _TABLES, Kind, Native, Rule, Speed, Verdict, classify, find_rule
@@ -25,6 +25,14 @@ DIALECTS = sorted(_TABLES)
 
 codes: st.SearchStrategy[Any] = (
     st.none() | st.integers(0, 10_000) | st.sampled_from(sorted({str(c) for t in _TABLES.values() for c in t}))
+)
+words = st.text(max_size=8) | st.from_regex(r"[0-9A-Z]{5}", fullmatch=True)
+natives: st.SearchStrategy[Any] = codes | st.integers(-(2**40), 2**40) | words
+anything = st.tuples(st.sampled_from([*DIALECTS, "oracle", ""]) | words, natives)
+rules: st.SearchStrategy[Any] = st.dictionaries(
+    natives.filter(lambda native: native is not None),
+    st.builds(Rule, st.sampled_from(list(Kind)), st.text(max_size=5), st.booleans()),
+    max_size=2,
 )
 known = st.sampled_from([(dialect, code) for dialect, table in _TABLES.items() for code in table])
 
@@ -63,6 +71,31 @@ class TestRules:
         verdict = classify(dialect, native, phase, lost=lost, late=late)
 
         assert verdict.retry is not Retry.SAFE or verdict.outcome is Outcome.NOT_APPLIED
+
+    @given(anything, rules, st.sampled_from(list(Phase)), st.tuples(st.booleans(), st.booleans()), st.booleans())
+    def test_anything_gets_a_verdict_that_keeps_the_promises(
+        self,
+        entry: tuple[str, Native | None],
+        rules: dict[Native, Rule],
+        phase: Phase,
+        lost_late: tuple[bool, bool],
+        repeatable: bool,
+    ) -> None:
+        """Any backend, code, phase, and rules of the caller's: W1 and W2 hold, and the retry policy obeys them."""
+        lost, late = lost_late
+        verdict = classify(*entry, phase, lost=lost, late=late, rules=rules)
+        sent = phase in (Phase.COMMIT, Phase.DONE)
+
+        assert verdict.code in (ErrorCode.BACKEND, ErrorCode.TIMEOUT)
+        assert verdict.code is not ErrorCode.TIMEOUT or (late and not sent)
+        assert sent or verdict.outcome is Outcome.NOT_APPLIED
+        assert verdict.outcome is Outcome.NOT_APPLIED or verdict.retry is not Retry.SAFE
+        error = wrap(verdict.code, "", outcome=verdict.outcome, retry=verdict.retry, reason=verdict.reason)
+        again = RetryPolicy().decide(error, attempt=1, repeatable=repeatable, left=1e9, draw=1.0)
+        if isinstance(again, Wait):
+            assert repeatable or verdict.outcome is Outcome.NOT_APPLIED
+        if verdict.retry is Retry.NEVER:
+            assert isinstance(again, Stop)
 
     @given(known, st.sampled_from(list(Phase)), st.booleans(), st.booleans())
     def test_every_verdict_has_words(self, entry: tuple[str, Native], phase: Phase, lost: bool, late: bool) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import CapturingLogger
 
 from tests.writers.manager_kit import (
@@ -47,6 +49,25 @@ def test_middleware_can_stand_around_each_attempt() -> None:
     writer.fail_next(lost())
     manager.write(request())
     assert notes == [("write", 1), ("outer", 1), ("inner", 1), ("outer", 2), ("inner", 2)]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 3)), max_size=6), st.integers(0, 2))
+def test_the_order_holds_however_middleware_was_added(added: list[tuple[bool, int]], failures: int) -> None:
+    """One by one or several at once, for the write or for each attempt, in any sequence: later ones run first, those
+    for the write once, those for an attempt at each, and within the others.
+    """
+    notes: list[Any] = []
+    manager, writer = managed()
+    around, each = list[str](), list[str]()
+    for number, (each_attempt, several) in enumerate(added):
+        names = [f"{number}.{part}" for part in range(several)]
+        manager.use(*(noting(name, notes) for name in names), each_attempt=each_attempt)
+        (each if each_attempt else around).extend(names)
+    writer.fail_next(*(lost() for _ in range(failures)))
+    result = manager.write(request())
+    attempts = [(name, attempt) for attempt in range(1, failures + 2) for name in reversed(each)]
+    assert notes == [(name, 1) for name in reversed(around)] + attempts
+    assert result.attempts == failures + 1
 
 
 def test_middleware_does_not_see_what_was_refused() -> None:
