@@ -13,7 +13,7 @@ from wellwired.containers import pools, providers
 from wellwired.errors import MissingExtraError
 from wellwired.handlers import Registry
 from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy
-from wellwired.stores import DelegatedStore, Layer, MemoryStore
+from wellwired.stores import DelegatedStore, Layer, LoadPolicy, MemoryStore
 from wellwired.writers import WriteManager
 
 if TYPE_CHECKING:
@@ -191,7 +191,12 @@ def store(
     namespace = settings.namespace or key
     layers = [_layer(one, namespace, sql, redis, own_layers) for one in settings.layers]
     made: providers.Resource[DelegatedStore[Any]] = providers.Resource(
-        DelegatedStore, providers.List(*layers), middleware=middleware, name=f"stores.{key}"
+        DelegatedStore,
+        providers.List(*layers),
+        middleware=middleware,
+        name=f"stores.{key}",
+        patience=settings.loads.patience,
+        loads=LoadPolicy(**settings.loads.model_dump(exclude={"patience"})),
     )
     # A delegated store begins afresh in a forked child by itself.
     return made.closed_by(lambda opened: opened.close()).renewed_by(lambda _opened: None)
@@ -208,7 +213,18 @@ def _layer(settings: LayerSettings, namespace: str, sql: Family, redis: Family, 
         held = providers.Singleton(_sql_store, sql[name], settings.table, namespace)
     else:
         held = providers.Singleton(_own_layer, own_layers, settings.name)
-    return providers.Singleton(Layer, held, primary=settings.primary, ttl=settings.ttl, name=settings.name)
+    return providers.Singleton(
+        Layer,
+        held,
+        primary=settings.primary,
+        ttl=settings.ttl,
+        name=settings.name,
+        time_limit=settings.time_limit,
+        soft_limit=settings.soft_limit,
+        callers=settings.callers,
+        stale=settings.stale,
+        breaker=_breaker(settings.breaker),
+    )
 
 
 def _redis_store(client: Redis, namespace: str) -> Store:

@@ -3,7 +3,14 @@
 from wellwired.settings._settings import Settings
 from wellwired.settings.backends import RedisSettings, SQLSettings
 from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings
-from wellwired.settings.models import LayerSettings, LogSettings, MetricsSettings, StoreSettings, WriteSettings
+from wellwired.settings.models import (
+    LayerSettings,
+    LoadSettings,
+    LogSettings,
+    MetricsSettings,
+    StoreSettings,
+    WriteSettings,
+)
 from wellwired.settings.tls import TLSSettings
 from wellwired.settings.view import ShownSetting, masked
 
@@ -12,6 +19,7 @@ __all__ = [
     "BudgetSettings",
     "DeadLetterSettings",
     "LayerSettings",
+    "LoadSettings",
     "LogSettings",
     "MetricsSettings",
     "RedisSettings",

@@ -17,7 +17,7 @@ from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLette
 from wellwired.settings.layers import LayerFormatError, ShortLayer, parse_layers
 from wellwired.settings.names import Dotted
 
-__all__ = ["LayerSettings", "LogSettings", "MetricsSettings", "StoreSettings", "WriteSettings"]
+__all__ = ["LayerSettings", "LoadSettings", "LogSettings", "MetricsSettings", "StoreSettings", "WriteSettings"]
 
 
 class LayerSettings(Section):
@@ -30,6 +30,11 @@ class LayerSettings(Section):
         capacity: how many values a memory layer keeps, or None for its default.
         share: whether a memory layer hands out the object itself instead of a copy.
         table: the table of a SQL layer, or None for its default.
+        time_limit: seconds after which a read goes on without the layer, or None for the driver's own limits.
+        soft_limit: the same, for a read that has a stale value to answer with.
+        callers: how many calls with a limit may be under way at once.
+        stale: seconds that it keeps values beyond their fresh life, for when what is below it fails.
+        breaker: when the layer is left alone for a while because its calls fail.
     """
 
     name: Dotted
@@ -38,6 +43,26 @@ class LayerSettings(Section):
     capacity: int | None = Field(default=None, ge=1)
     share: bool = False
     table: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    time_limit: OptionalSeconds = None
+    soft_limit: OptionalSeconds = None
+    callers: int = Field(default=16, ge=1)
+    stale: float = Field(default=0.0, ge=0)
+    breaker: BreakerSettings = BreakerSettings()
+
+    @field_validator("stale")
+    @classmethod
+    def _not_in_sql(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds and info.data.get("name", "").startswith("sql."):
+            raise fault("is an option of memory and redis layers; remove it")
+        return seconds
+
+    @field_validator("soft_limit")
+    @classmethod
+    def _not_above_the_hard_one(cls, seconds: float | None, info: ValidationInfo) -> float | None:
+        hard = info.data.get("time_limit")
+        if seconds is not None and hard is not None and seconds > hard:
+            raise fault("is longer than time_limit, which holds for every read")
+        return seconds
 
     @field_validator("capacity", "share")
     @classmethod
@@ -76,16 +101,40 @@ def _short_layers(texts: Iterable[str]) -> tuple[ShortLayer, ...]:
 Layers = Annotated[tuple[LayerSettings, ...], NoDecode, BeforeValidator(_layer_list), Field(min_length=1)]
 
 
+class LoadSettings(Section):
+    """How a layered store loads what is not there.
+
+    Args:
+        refresh_ahead: seconds before the end of its fresh life from which on a value is loaded anew in the background.
+        jitter: the share by which a loaded value's ttl is shortened at most, at random.
+        absent_ttl: seconds for which it is remembered that there is nothing under a key, or None.
+        failed_ttl: seconds for which a failed load is not tried again, or None.
+        workers: how many threads load in the background at most.
+        waiting: how many loads may wait for one of them.
+        patience: seconds to wait for a load by somebody else, or None for as long as it takes.
+    """
+
+    refresh_ahead: float = Field(default=0.0, ge=0)
+    jitter: float = Field(default=0.0, ge=0, lt=1)
+    absent_ttl: OptionalSeconds = None
+    failed_ttl: OptionalSeconds = None
+    workers: int = Field(default=4, ge=1)
+    waiting: int = Field(default=64, ge=0)
+    patience: OptionalSeconds = 30.0
+
+
 class StoreSettings(Section):
     """One layered store.
 
     Args:
         layers: highest priority first, as ``memory:60,redis.cache:3600,sql.main!`` or as JSON.
         namespace: what its keys begin with in shared layers; "" takes the store's name.
+        loads: how it loads what is not there.
     """
 
     layers: Layers
     namespace: str = Field(default="", pattern=r"^[A-Za-z0-9_.\-/{}]{0,64}$")
+    loads: LoadSettings = LoadSettings()
 
 
 class WriteSettings(Section):

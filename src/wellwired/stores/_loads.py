@@ -24,7 +24,7 @@ from wellwired.stores._fills import make_fills
 from wellwired.stores._flights import Flight, Flights, Landing
 from wellwired.stores._forks import renew_in_child
 from wellwired.stores._memos import Memos
-from wellwired.stores._plans import shorter
+from wellwired.stores._plans import WAITING_SHARE, shorter
 from wellwired.stores._reads import Reads
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
@@ -184,7 +184,7 @@ class Loads:
         if until is None:
             return flight.wait(patience)
         try:
-            return flight.wait(shorter(patience, until.left() * 0.9))
+            return flight.wait(shorter(patience, until.left() * WAITING_SHARE))
         except StoreTimeoutError:
             return None
 

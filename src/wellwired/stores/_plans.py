@@ -9,10 +9,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Final
 
 from wellwired.stores.layer import Layer
 
-__all__ = ["StackPlan", "shorter", "stale_life"]
+__all__ = ["WAITING_SHARE", "StackPlan", "shorter", "stale_life"]
+
+
+WAITING_SHARE: Final = 0.8
+"""The part of the time left that waiting may take. The rest is for being woken up, on a busy machine, and answering."""
 
 
 def shorter(one: float | None, other: float | None) -> float | None:

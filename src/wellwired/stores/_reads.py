@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from wellwired.clock import Deadline
 from wellwired.errors import StoreError
+from wellwired.stores._plans import WAITING_SHARE
 from wellwired.stores._rungs import NO_TOKEN, UNASKED, Answer, Failure, Rung
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
@@ -17,7 +18,6 @@ from wellwired.stores.protocols import Entry
 __all__ = ["Reads"]
 
 _NOTHING: Answer = (None, UNASKED)
-_NEARLY_ALL: Final = 0.9
 
 
 class Reads:
@@ -122,7 +122,7 @@ class Reads:
         for rung in stack.stale_rungs:
             if not lacking:
                 break
-            left = None if until is None else until.left() * _NEARLY_ALL
+            left = None if until is None else until.left() * WAITING_SHARE
             before, asked = stack.now(), [walk.key for walk in lacking]
             kept = stack.ask_in_time(rung, "read_stale", left, None, rung.read_stale, asked)
             if isinstance(kept, Failure):

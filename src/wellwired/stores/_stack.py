@@ -14,7 +14,7 @@ from wellwired.stores._forks import renew_in_child
 from wellwired.stores._isolation import copied
 from wellwired.stores._listeners import Listeners
 from wellwired.stores._memos import Memos
-from wellwired.stores._plans import StackPlan
+from wellwired.stores._plans import WAITING_SHARE, StackPlan
 from wellwired.stores._rungs import Failure, Rung
 from wellwired.stores._walk import Walk
 from wellwired.stores.events import FillDropped, LayerFailed, LayerTurned, Listener
@@ -26,8 +26,6 @@ __all__ = ["Stack"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What is left of it afterwards is for waking up and for what is said about the failure.
-_NEARLY_ALL = 0.9
 
 
 class Stack:
@@ -224,6 +222,6 @@ def _shares(rungs: Sequence[Rung]) -> list[float]:
     # What is kept stale in another process has to be fetched once everything else has failed.
     later = any(rung.spare and not rung.local for rung in rungs)
     for rung in rungs:
-        shares.append(_NEARLY_ALL / max(1, waiting + later))
+        shares.append(WAITING_SHARE / max(1, waiting + later))
         waiting -= not rung.local
     return shares

@@ -1,0 +1,96 @@
+"""The application's stores: what the environment says about their layers and loads is what they do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import structlog
+from pydantic_settings import SettingsConfigDict
+
+from wellwired import Application, DelegatedStore, Layer, MemoryStore, Settings, providers
+from wellwired.errors import SettingsError
+from wellwired.middleware.breaker import BreakerPolicy
+from wellwired.stores import LoadPolicy
+
+LAYERS = [
+    {"name": "memory", "ttl": 60, "stale": 600},
+    {
+        "name": "redis.cache",
+        "ttl": 3600,
+        "stale": 600,
+        "time_limit": 0.2,
+        "soft_limit": 0.05,
+        "callers": 4,
+        "breaker": {"enabled": True, "calls": 7, "failures": 0.25, "window": 3, "pause": 2, "probes": 1},
+    },
+    {"name": "sql.main", "primary": True, "time_limit": 2},
+]
+
+
+class Shop(Application):
+    """An application that reads its settings from variables of its own."""
+
+    class _Own(Settings):
+        model_config = SettingsConfigDict(env_prefix="SHOP__")
+
+    settings = providers.Singleton(_Own.load)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """Variables for a store with every option."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHOP__SQL__MAIN__URL", "sqlite:///shop.db")
+    monkeypatch.setenv("SHOP__REDIS__CACHE__URL", "memory://")
+    monkeypatch.setenv("SHOP__STORES__PRICES__LAYERS", json.dumps(LAYERS))
+    monkeypatch.setenv("SHOP__STORES__PRICES__LOADS__ABSENT_TTL", "5")
+    monkeypatch.setenv("SHOP__STORES__PRICES__LOADS__JITTER", "0.1")
+    monkeypatch.setenv("SHOP__STORES__PRICES__LOADS__PATIENCE", "none")
+    monkeypatch.setenv("SHOP__LOG__LEVEL", "CRITICAL")
+    yield monkeypatch
+    structlog.reset_defaults()
+
+
+def test_the_environment_says_how_layers_keep_their_time() -> None:
+    """Limits, stale lives and breakers of layers, and how values are loaded, come from the environment."""
+    with Shop() as shop:
+        store = shop.stores["prices"]()
+        memory, cache, truth = store.layers
+        assert (memory.stale, memory.time_limit, memory.breaker) == (600.0, None, None)
+        assert (cache.time_limit, cache.soft_limit, cache.callers, cache.stale) == (0.2, 0.05, 4, 600.0)
+        assert cache.breaker == BreakerPolicy(calls=7, failures=0.25, window=3, pause=2, probes=1)
+        assert (truth.time_limit, truth.stale) == (2.0, 0.0)
+        assert store._endpoint.loads._policy == LoadPolicy(absent_ttl=5.0, jitter=0.1)
+        assert store._endpoint.loads.patience(None) is None
+
+
+def test_a_test_puts_a_store_of_its_own_in_place() -> None:
+    """What the environment says is replaced, options and all, and comes back afterwards."""
+    fake = DelegatedStore[Any]([Layer(MemoryStore())], name="fake")
+    with Shop() as shop:
+        with shop.overriding({"stores.prices": fake}):
+            assert shop.stores["prices"]() is fake
+        assert len(shop.stores["prices"]().layers) == 3
+    fake.close()
+
+
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [
+        ({"name": "sql.main", "primary": True, "stale": 5}, "memory and redis layers"),
+        ({"name": "sql.main", "primary": True, "time_limit": 1, "soft_limit": 2}, "longer than time_limit"),
+        ({"name": "sql.main", "primary": True, "time_limit": 0}, "must be more than 0"),
+        ({"name": "sql.main", "primary": True, "breaker": {"failures": 2}}, "must be 1.0 or less"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_fault_of_its_variable(
+    environment: pytest.MonkeyPatch, layer: dict[str, Any], complaint: str
+) -> None:
+    """A wrong option is found before anything connects, under the variable's name."""
+    environment.setenv("SHOP__STORES__PRICES__LAYERS", json.dumps([layer]))
+    with pytest.raises((SettingsError, ExceptionGroup)) as raised:
+        Shop().start()
+    text = "".join(str(error) for error in getattr(raised.value, "exceptions", [raised.value]))
+    assert "SHOP__STORES__PRICES__LAYERS" in text and complaint in text.lower()
