@@ -230,8 +230,8 @@ class WriteManager:
 
         Requests of one target, type and timeout go to their writer together, by its `batch_size` at most: one
         transaction of a database for as many. What is wrong with one request is its own error, and the others take
-        effect without it. A deadlock, a lost connection, the deadline or a COMMIT without an answer is the error of each request of
-        its transaction, of which then none is applied, or, in the last case, all or none.
+        effect without it. A deadlock, a lost connection, the deadline or a COMMIT without an answer is the error of
+        each request of its transaction, of which then none is applied, or, in the last case, all or none.
 
         Middleware of `use` that knows single writes only takes the requests one by one; see
         `wellwired.middleware.batches`.
