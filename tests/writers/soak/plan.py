@@ -18,6 +18,7 @@ from tests.writers.wire import Message, Moment
 __all__ = ["Disturbance", "FaultPlan", "Trouble", "disturbances"]
 
 _AT_CONNECT = (Fault.LOSE_REQUEST, Fault.RESET, Fault.SILENCE, Fault.LATE_REQUEST)
+_SILENT = (Fault.SILENCE, Fault.NO_ANSWER)
 
 _RATES: Mapping[Moment, float] = {
     Moment.CONNECT: 0.03,
@@ -38,8 +39,10 @@ class FaultPlan:
         seed: two plans with the same seed, rates and faults judge alike.
         rates: how often a message of each moment meets a fault, from 0 to 1; never, if it is not there.
         faults: which to choose from, except at a connection's beginning.
-        shortest: seconds that a fault lasts at least, if it takes time.
-        longest: seconds that it lasts at most.
+        shortest: seconds for which a message or an answer is held back at least.
+        longest: seconds for which it is held back at most.
+        silence: seconds for which a connection stays silent: longer than any write may take, so that whoever waits
+            for it without a limit of its own is found out.
     """
 
     seed: int
@@ -47,6 +50,7 @@ class FaultPlan:
     faults: tuple[Fault, ...] = tuple(Fault)
     shortest: float = 0.02
     longest: float = 0.7
+    silence: float = 2.0
 
     def judge(self, number: int, before: int, message: Message) -> Hit | None:
         """What a message meets; a `Judge` for the proxy.
@@ -65,7 +69,11 @@ class FaultPlan:
         faults = self.faults
         if message.moment is Moment.CONNECT:
             faults = tuple(fault for fault in faults if fault in _AT_CONNECT)
-        return Hit(draw.choice(faults), draw.uniform(self.shortest, self.longest)) if faults else None
+        if not faults:
+            return None
+        fault = draw.choice(faults)
+        held = draw.uniform(self.shortest, self.longest)
+        return Hit(fault, self.silence if fault in _SILENT else held)
 
 
 class Trouble(StrEnum):
