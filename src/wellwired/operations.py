@@ -126,6 +126,7 @@ class StoreVerb(StrEnum):
     EVICT = "evict"
     LOOKUP_MANY = "lookup_many"
     GET_OR_LOAD_MANY = "get_or_load_many"
+    INVALIDATE_TAGS = "invalidate_tags"
 
 
 @dataclass(frozen=True, slots=True)

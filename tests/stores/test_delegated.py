@@ -645,11 +645,12 @@ def test_middleware_sees_every_operation() -> None:
     list(store.keys())
     store.clear()
     store.evict(["a"])
+    store.invalidate_tags(["t"])
     store.lookup_many(["a"])
     store.get_or_load_many(["a"], dict.fromkeys)
     assert [verb for _, verb in seen] == [
         "set", "get", "lookup", "get_or_load", "get_set", "has", "get_many", "set_many", "delete", "delete_many",
-        "keys", "clear", "evict", "lookup_many", "get_or_load_many",
+        "keys", "clear", "evict", "invalidate_tags", "lookup_many", "get_or_load_many",
     ]  # fmt: skip
     assert {verb for _, verb in seen} == set(StoreVerb)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from wellwired.errors import KeyFormatError, NotFound, StoreError
@@ -19,7 +19,7 @@ from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
 from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import Receipt
 
-__all__ = ["Endpoint", "checked_key"]
+__all__ = ["Endpoint", "checked_key", "checked_tags"]
 
 
 def checked_key(key: str) -> str:
@@ -31,6 +31,17 @@ def checked_key(key: str) -> str:
     if not isinstance(key, str):
         raise KeyFormatError(f"a key is a string; this one is a {type(key).__qualname__}")
     return key
+
+
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """The tags, each once.
+
+    Raises:
+        KeyFormatError: they are one text instead of several, or one of them is no text.
+    """
+    if isinstance(tags, str):
+        raise KeyFormatError(f"tags are several texts; for a single one write ({tags!r},)")
+    return tuple(dict.fromkeys([checked_key(tag) for tag in tags]))
 
 
 def _checked_ttl(ttl: float | None) -> float | None:
@@ -71,6 +82,7 @@ class Endpoint:
             StoreVerb.DELETE_MANY: self._delete,
             StoreVerb.LOOKUP_MANY: self._lookup_many,
             StoreVerb.GET_OR_LOAD_MANY: self._get_or_load_many,
+            StoreVerb.INVALIDATE_TAGS: lambda operation: self.writes.invalidate_tags(checked_tags(operation.value)),
             StoreVerb.EVICT: lambda operation: self.writes.evict(_each_once(operation.keys)),
         }
 
@@ -133,11 +145,11 @@ class Endpoint:
 
     def _set(self, operation: StoreOperation) -> Receipt:
         key, ttl = checked_key(operation.key), _checked_ttl(operation.ttl)
-        return self.writes.set({key: operation.value}, ttl, operation.verb)
+        return self.writes.set({key: operation.value}, ttl, operation.verb, operation.options.get("tags", ()))
 
     def _set_many(self, operation: StoreOperation) -> Receipt:
         values = {checked_key(key): value for key, value in operation.value.items()}
-        return self.writes.set(values, _checked_ttl(operation.ttl), operation.verb)
+        return self.writes.set(values, _checked_ttl(operation.ttl), operation.verb, operation.options.get("tags", ()))
 
     def _delete(self, operation: StoreOperation) -> Receipt:
         return self.writes.delete(_each_once(operation.keys), operation.verb)

@@ -72,11 +72,16 @@ def _judge(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> tuple[Offers, Ref
             refused[walk.key] = "expired"
         elif not admits(walk.key, walk.ticket):
             refused[walk.key] = "overtaken"
-        elif walk.entry is not None and token is not UNASKED:
+        elif walk.entry is not None and token is not UNASKED and _may_bear(rung, walk.entry.tags):
             life, entry = shorter(cap, left), walk.entry
             stale = _stale(rung, walk, life, now) if stack.stale_rungs else 0.0
             offers[walk.key] = Entry(entry.value, life, stale, entry.tags), token
     return offers, refused
+
+
+def _may_bear(rung: Rung, tags: Sequence[str]) -> bool:
+    """Whether the layer may have a value with these tags: a copy that nobody could invalidate is worse than none."""
+    return not tags or rung.tagged or rung.is_primary
 
 
 def _stale(rung: Rung, walk: Walk, life: float | None, now: float) -> float:

@@ -27,7 +27,7 @@ from wellwired.stores._callers import Callers, NoAnswer
 from wellwired.stores._doubts import Doubts
 from wellwired.stores.layer import Layer
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Timed
+from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged, Timed
 from wellwired.stores.receipts import LayerOutcome, LayerState
 from wellwired.stores.stats import LayerStats
 
@@ -87,6 +87,8 @@ class Rung:
         self._stale = layer.store if isinstance(layer.store, KeepsStale) else None
         self._timed = layer.store if isinstance(layer.store, Timed) else None
         self.keeps_stale = self._stale is not None
+        # Tags travel with entries, and a single value is set without one.
+        self.tagged = isinstance(layer.store, Tagged) and self._many is not None
         self.local = isinstance(layer.store, MemoryStore)
         self.limit, self.soft_limit, self.spare = layer.time_limit, layer.soft_limit, layer.stale
         self.callers = Callers(f"wellwired-{store}-{layer.name}", layer.callers)
@@ -144,7 +146,7 @@ class Rung:
     def write(self, items: Mapping[str, Entry[Any]]) -> None:
         """Stores every value, in one round trip if the layer can."""
         marks = self.doubts.marks(items)
-        if self._many is not None and (len(items) > 1 or self.keeps_stale):
+        if self._many is not None and (len(items) > 1 or self.keeps_stale or self.tagged):
             self._many.set_many(items)
         else:
             for key, entry in items.items():
@@ -166,6 +168,11 @@ class Rung:
         mark = self.doubts.everything
         self.store.clear()
         self.doubts.resolve_everything(mark)
+
+    def invalidate(self, tags: Sequence[str]) -> None:
+        """Removes what bears one of the tags from a layer that keeps tags."""
+        assert isinstance(self.store, Tagged)
+        self.store.invalidate_tags(tags)
 
     def read_stale(self, keys: Sequence[str]) -> Mapping[str, Entry[Any]]:
         """What the layer keeps under the keys, stale or fresh, as far as nothing about it is in doubt."""

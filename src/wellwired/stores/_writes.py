@@ -36,13 +36,14 @@ class Writes:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def set(self, values: Mapping[str, Any], ttl: float | None, verb: StoreVerb) -> Receipt:
-        """Stores every value in every layer.
+    def set(self, values: Mapping[str, Any], ttl: float | None, verb: StoreVerb, tags: tuple[str, ...] = ()) -> Receipt:
+        """Stores every value in every layer; one with tags in no copy that keeps none.
 
         Args:
             values: by key.
             ttl: seconds that they may be served at most, or None for ever.
             verb: what the caller calls it.
+            tags: what the values may be invalidated by.
 
         Raises:
             StoreError: a primary refused.
@@ -51,7 +52,8 @@ class Writes:
         rungs, report = stack.rungs, Report(stack, verb)
         self._demand_writable()
         entries = [
-            {key: Entry(value, fresh, stale) for key, value in values.items()} for fresh, stale in stack.plan.lives(ttl)
+            {key: Entry(value, fresh, stale, tags) for key, value in values.items()}
+            for fresh, stale in stack.plan.lives(ttl)
         ]
         with self._turn(keys), stack.fence.writing(keys) as writing:
             tokens = {index: self._tokens(rungs[index], keys) for index in stack.plan.others}
@@ -110,6 +112,38 @@ class Writes:
             self._clear_copies(report, LayerState.DONE)
         return report.receipt()
 
+    def invalidate_tags(self, tags: Sequence[str]) -> Receipt:
+        """Removes what bears one of the tags from every layer that keeps tags.
+
+        Raises:
+            StoreError: a primary refused.
+        """
+        stack = self._stack
+        report = Report(stack, StoreVerb.INVALIDATE_TAGS)
+        with self._turn(None), stack.fence.writing(None):
+            try:
+                for rung in self._rungs(stack.plan.primaries):
+                    if rung.tagged:
+                        self._primary(report, rung, partial(rung.invalidate, tags))
+            except BaseException as error:
+                self._invalidate_copies(report, tags)
+                report.attach_to(error)
+                raise
+            self._invalidate_copies(report, tags)
+        return report.receipt()
+
+    def _invalidate_copies(self, report: Report, tags: Sequence[str]) -> None:
+        for rung in self._rungs(self._stack.plan.others):
+            if not (rung.tagged and rung.writable):
+                report.note(rung, LayerState.SKIPPED)
+                continue
+            answer = self._stack.ask(rung, report.verb, rung.invalidate, tags)
+            if isinstance(answer, Failure):
+                rung.doubts.add_everything()
+                report.note(rung, LayerState.FAILED, answer)
+            else:
+                report.note(rung, LayerState.DONE)
+
     def _turn(self, keys: Sequence[str] | None) -> AbstractContextManager[None]:
         return self._stack.turns.taken(keys) if self._stack.plan.serial else nullcontext()
 
@@ -144,7 +178,7 @@ class Writes:
     ) -> None:
         """Gives a copy the new values, or removes those that another write has crossed."""
         stored: Iterable[str] | Failure = ()
-        if rung.writable:
+        if rung.writable and (rung.tagged or not any(entry.tags for entry in entries.values())):
             stored = self._store(report, rung, entries, writing, tokens)
         if not rung.writable:
             report.note(rung, LayerState.SKIPPED)

@@ -19,7 +19,7 @@ from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import NotFound, StoreClosedError
 from wellwired.middleware import StoreMiddleware, StoreNext, chain
 from wellwired.operations import StoreOperation, StoreVerb
-from wellwired.stores._endpoint import Endpoint, checked_key
+from wellwired.stores._endpoint import Endpoint, checked_key, checked_tags
 from wellwired.stores._eviction import Node
 from wellwired.stores._stack import Stack
 from wellwired.stores.events import BackFill, Listener
@@ -182,13 +182,15 @@ class DelegatedStore(Generic[V]):
         answer: V = self._do(StoreVerb.GET_OR_LOAD, (key,), ttl=ttl, loader=loader, timeout=timeout, **how)
         return answer
 
-    def set(self, key: str, value: V, *, ttl: float | None = None) -> Receipt:
+    def set(self, key: str, value: V, *, ttl: float | None = None, tags: Iterable[str] = ()) -> Receipt:
         """Stores the value in every layer, the primaries first.
 
         Args:
             key: the key.
             value: the value, None included.
             ttl: seconds that it may be served at most, or None for ever; the caps of the layers hold as well.
+            tags: names by which `invalidate_tags` removes it together with others, such as ``("tenant:1",)``. A copy in
+                a layer that keeps no tags is removed instead.
 
         Returns:
             What became of it in each layer. A copy that failed does not fail the write.
@@ -197,7 +199,8 @@ class DelegatedStore(Generic[V]):
             LayerError: a primary refused; no copy has the new value. Its `receipt` says how far the write came.
             ReadOnlyError: every primary is read-only.
         """
-        receipt: Receipt = self._do(StoreVerb.SET, (key,), value, ttl)
+        options = {"tags": checked_tags(tags)} if tags else {}
+        receipt: Receipt = self._do(StoreVerb.SET, (key,), value, ttl, **options)
         return receipt
 
     def get_set(self, key: str, value: V, default: Any = None, *, ttl: float | None = None) -> V | Any:
@@ -305,9 +308,10 @@ class DelegatedStore(Generic[V]):
         found: dict[str, V] = self._do(StoreVerb.GET_OR_LOAD_MANY, tuple(keys), ttl=ttl, loader=loader, timeout=timeout)
         return found
 
-    def set_many(self, values: Mapping[str, V], *, ttl: float | None = None) -> Receipt:
+    def set_many(self, values: Mapping[str, V], *, ttl: float | None = None, tags: Iterable[str] = ()) -> Receipt:
         """Stores many values, in one round trip to each layer that can; see `set`."""
-        receipt: Receipt = self._do(StoreVerb.SET_MANY, tuple(values), values, ttl)
+        options = {"tags": checked_tags(tags)} if tags else {}
+        receipt: Receipt = self._do(StoreVerb.SET_MANY, tuple(values), values, ttl, **options)
         return receipt
 
     def delete_many(self, keys: Iterable[str]) -> Receipt:
@@ -327,6 +331,25 @@ class DelegatedStore(Generic[V]):
             LayerError: a primary refused; the copies were cleared all the same.
         """
         receipt: Receipt = self._do(StoreVerb.CLEAR, ())
+        return receipt
+
+    def invalidate_tags(self, tags: Iterable[str]) -> Receipt:
+        """Removes every value that bears one of the tags from every layer that keeps tags, primaries included.
+
+        Tags come with `set`, or from a loader that returns an `Entry` with tags, and go up with a value that is read. A
+        layer that keeps none, such as the application's own table, is not asked, and what is read from it has none; a
+        copy in such a layer never held a value with tags. The number of values does not matter to Redis or SQL.
+
+        Args:
+            tags: the tags; of values without any of them none is touched.
+
+        Returns:
+            What became of it in each layer.
+
+        Raises:
+            LayerError: a primary refused; the copies were removed all the same.
+        """
+        receipt: Receipt = self._do(StoreVerb.INVALIDATE_TAGS, (), checked_tags(tags))
         return receipt
 
     # --- who listens, and what goes around
