@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Engine
 
+from wellwired.clock import Deadline
+from wellwired.writers._checkout import Checkout, bound_checkouts
 from wellwired.writers._cutting import Cutter, shut_down
 from wellwired.writers._watch import Guard, Watch
 
@@ -64,6 +66,10 @@ class Leash(Protocol):
 
 class Bounds(Protocol):
     """Makes a leash for each transaction of an engine; safe to use from many threads."""
+
+    def checkout(self, deadline: Deadline, /) -> Checkout | None:
+        """What bounds the way to a connection, or None where nothing on it can take long."""
+        ...
 
     def begin(self, driver: Any, info: dict[Any, Any], seconds: float, /) -> Leash:
         """Begins the transaction, if the driver does not by itself, and puts it on its leash.
@@ -136,6 +142,14 @@ class ServerBounds:
     def __init__(self, engine: Engine, name: str) -> None:
         self._cutter = Cutter(engine)
         self._watch = Watch(name)
+        self._engine = engine
+
+    def checkout(self, deadline: Deadline, /) -> Checkout | None:
+        """See `Bounds`."""
+        if math.isinf(deadline.at):
+            return None
+        bound_checkouts(self._engine)  # each time, for a fork may have given the engine another dialect
+        return Checkout(self._watch, deadline)
 
     def begin(self, driver: Any, _info: dict[Any, Any], seconds: float, /) -> Leash:
         """See `Bounds`; the driver itself sends BEGIN, with the first statement."""
@@ -207,6 +221,10 @@ class _SQLiteLeash:
 
 class SQLiteBounds:
     """Bounds for SQLite through Python's `sqlite3`."""
+
+    def checkout(self, _deadline: Deadline, /) -> Checkout | None:
+        """See `Bounds`; a file is opened at once."""
+        return None
 
     def begin(self, driver: Any, info: dict[Any, Any], seconds: float, /) -> Leash:
         """See `Bounds`; takes the write lock at once, because a transaction that reads first may never get it."""

@@ -36,6 +36,10 @@ _WORDS = {
     "duplicate": "something with this key exists already; use an upsert if it is to be replaced",
     "handler": "the handler went on after an error of the backend; let such errors through",
     "lock": "another transaction holds a lock on the same data; send it again",
+    "login": (
+        "the server was reached and asked for a password, and then it refused the login or ended the session; check "
+        "the user and the password, then whether the server has a connection left"
+    ),
     "moved": "the data is on another node of the cluster; use a client made for clusters",
     "no_database": "there is no such database; create it, or correct the target's URL",
     "not_ready": "the server is starting, stopping or not ready; send it again",

@@ -11,7 +11,7 @@ from typing import Any
 
 from wellwired.writers._rules import Native
 
-__all__ = ["native_code", "redis_word", "shown_code"]
+__all__ = ["login_trouble", "native_code", "redis_word", "shown_code"]
 
 
 def native_code(error: BaseException) -> Native | None:
@@ -36,6 +36,25 @@ def native_code(error: BaseException) -> Native | None:
         if isinstance(code, (int, str)) and code:
             return code
     return args[0] if args and type(args[0]) is int and args[0] else None
+
+
+def login_trouble(error: BaseException) -> str:
+    """What is known of a connection that failed before there was a session, where the driver gives no code for it.
+
+    libpq, and so psycopg, keeps the server's SQLSTATE to itself then. It does tell whether the server has asked for a
+    password.
+
+    Args:
+        error: a driver's exception, or SQLAlchemy's around it.
+
+    Returns:
+        "permission" if a password was asked for and there was none to give; "login" if one was given, and what the
+        server said then was no welcome; "" if nothing is known.
+    """
+    native = getattr(getattr(error, "orig", None) or error, "pgconn", None)
+    if getattr(native, "needs_password", False) is True:
+        return "permission"
+    return "login" if getattr(native, "used_password", False) is True else ""
 
 
 def shown_code(error: BaseException, native: Native | None) -> Native | None:

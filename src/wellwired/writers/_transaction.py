@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Engine, RootTransaction
@@ -21,10 +22,11 @@ from wellwired.clock import Deadline
 from wellwired.errors import ErrorCode, Outcome, Phase, Retry, WriteError
 from wellwired.operations import WriteRequest
 from wellwired.writers._bounds import AutocommitError, Bounds, Leash
+from wellwired.writers._checkout import CheckoutLateError
 from wellwired.writers._connection import WriteConnection
 from wellwired.writers._failures import POOL_FULL, TOO_LATE, fill, write_error
 from wellwired.writers._gate import Gate
-from wellwired.writers._native import native_code, shown_code
+from wellwired.writers._native import login_trouble, native_code, shown_code
 from wellwired.writers._rules import Rule
 from wellwired.writers.classification import Speed, Verdict, classify
 from wellwired.writers.protocol import handler_failed
@@ -35,6 +37,8 @@ _AUTOCOMMIT = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "auto
 _ENDED = Verdict(ErrorCode.BACKEND, Outcome.UNKNOWN, Retry.NEVER, "handler", renew=True)
 _WENT_ON = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "handler")
 _NESTED = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "nested")
+_NO_CONNECTION = Verdict(ErrorCode.TIMEOUT, Outcome.NOT_APPLIED, Retry.SAFE, "connection", Speed.SLOW)
+_NO_PASSWORD = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.NEVER, "permission")
 _POOL_BUSY = Verdict(ErrorCode.BACKEND, Outcome.NOT_APPLIED, Retry.SAFE, "pool", Speed.SLOW)
 
 _AUTOCOMMIT_WORDS = "the engine is in AUTOCOMMIT, where no write can be undone; make it without that isolation level"
@@ -77,8 +81,24 @@ class Database:
         self.rules = rules
         self._own = engine
 
-    def connect(self) -> WriteConnection:
-        """Takes a connection from the pool; may wait for one to be made."""
+    def connect(self, deadline: Deadline) -> WriteConnection:
+        """Takes a connection from the pool; may wait for one to be made, until the deadline.
+
+        Raises:
+            CheckoutLateError: there was none in time.
+        """
+        checkout = self.bounds.checkout(deadline)
+        if checkout is None:
+            return self._taken()
+        with checkout:
+            connection = self._taken()
+        if checkout.fired:
+            connection.invalidate()
+            connection.release()
+            raise CheckoutLateError
+        return connection
+
+    def _taken(self) -> WriteConnection:
         if self._own.dialect is not self.engine.dialect or self._own is self.engine:
             self._own = self._with_options()
         return WriteConnection(self._own, self.rules)
@@ -140,7 +160,7 @@ class Transaction:
         self._admitted = database.gate.enter(self._deadline)
         if not self._admitted:
             raise _StoppedError(POOL_FULL)
-        connection = self._connection = database.connect()
+        connection = self._connection = database.connect(self._deadline)
         self.phase = Phase.BEGIN
         self._root = connection.begin()
         fairy, left = connection.connection, self._deadline.left()
@@ -271,6 +291,8 @@ class Transaction:
         request, phase = self.request, self.phase
         if isinstance(error, _StoppedError):
             return write_error(error.verdict, request, phase, message=error.message), error.verdict.renew
+        if isinstance(error, CheckoutLateError):
+            return write_error(_NO_CONNECTION, request, phase), False
         if isinstance(error, AutocommitError):
             return write_error(_AUTOCOMMIT, request, phase, message=_AUTOCOMMIT_WORDS), False
         if isinstance(error, PoolTimeoutError) and phase is Phase.CHECKOUT:
@@ -289,6 +311,8 @@ class Transaction:
 
     def _judge_native(self, error: BaseException) -> tuple[WriteError, bool]:
         verdict, native = self._classify(error), native_code(error)
+        if native is None and self.phase is Phase.CHECKOUT and (trouble := login_trouble(error)):
+            verdict = _NO_PASSWORD if trouble == "permission" else replace(verdict, reason=trouble)
         failure = write_error(verdict, self.request, self.phase, error, native=shown_code(error, native))
         return failure, verdict.renew
 
