@@ -12,7 +12,7 @@ pool nor connections are changed, except that the socket's timeout follows the d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import RedisError
@@ -140,6 +140,26 @@ class LaneConnection:
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Sends what is packed, unless the deadline has passed, and notes that it was sent."""
         self._send(False, lambda: self.inner.send_packed_command(command, check_health=check_health))
+
+    def send_many(self, packed: Sequence[bytes]) -> None:
+        """Sends what is packed, of which each piece stands for itself, unless the deadline has passed.
+
+        From its first byte on a part of it may be done, so it counts as sent from then on.
+        """
+        lane = self._lane
+        left = lane.deadline.left()
+        if left <= 0:
+            raise LateError
+        self._quiet = False
+        self._limit(left)
+        try:
+            self.inner.check_health()
+            lane.sent += 1
+            self.inner.send_packed_command(packed, check_health=False)
+        except BaseException:
+            lane.dropped = True
+            raise
+        self._limit(left + lane.grace)
 
     def read_response(self, *names: Any, **options: Any) -> Any:
         """Reads one answer and notes what it says about the commands that were sent."""

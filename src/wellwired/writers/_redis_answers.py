@@ -7,14 +7,14 @@ the application has set on its client.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import ConnectionPool, Redis
 
 from wellwired.writers._redis_fence import Command
 
-__all__ = ["Callbacks"]
+__all__ = ["Callbacks", "called_back"]
 
 
 class Callbacks:
@@ -24,7 +24,7 @@ class Callbacks:
         client: the application's.
     """
 
-    __slots__ = ("_client", "_plain", "_resp2")
+    __slots__ = ("_client", "_found", "_plain", "_resp2")
 
     def __init__(self, client: Redis) -> None:
         given = client.connection_pool.connection_kwargs
@@ -33,6 +33,7 @@ class Callbacks:
         self._client = client
         self._plain = _callbacks(legacy | spoken)
         self._resp2 = _callbacks({**legacy, "protocol": 2})
+        self._found: dict[Any, tuple[Any, Any]] = {}
 
     def read(self, answers: Sequence[Any], commands: Sequence[Command]) -> list[Any]:
         """Reads the answers to commands.
@@ -43,17 +44,31 @@ class Callbacks:
         """
         if len(answers) != len(commands):
             return list(answers)
-        return [
-            self._one(answer, words[0], options) for answer, (words, options) in zip(answers, commands, strict=True)
-        ]
-
-    def _one(self, answer: Any, name: Any, options: Any) -> Any:
-        if isinstance(answer, Exception):
-            return answer
         callbacks: Any = self._client.response_callbacks
-        own = callbacks.get(name)
-        callback = own if own is not self._plain.get(name) else self._resp2.get(name)
-        return answer if callback is None else callback(answer, **{k: v for k, v in options.items() if k != "keys"})
+        read: list[Any] = []
+        for answer, (words, options) in zip(answers, commands, strict=True):
+            name = words[0]
+            own = callbacks.get(name)
+            found = self._found.get(name)
+            if found is None or found[0] is not own:
+                found = self._found[name] = (own, own if own is not self._plain.get(name) else self._resp2.get(name))
+            read.append(called_back(found[1], answer, options))
+        return read
+
+
+def called_back(callback: Any, answer: Any, options: Mapping[str, Any]) -> Any:
+    """An answer as a client's method would return it.
+
+    Args:
+        callback: the client's, or None.
+        answer: Redis's; an exception stays as it is.
+        options: what the command was queued with.
+    """
+    if callback is None or isinstance(answer, Exception):
+        return answer
+    if "keys" in options:  # redis-py's own note, for its cache
+        options = {name: one for name, one in options.items() if name != "keys"}
+    return callback(answer, **options)
 
 
 def _callbacks(options: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-__all__ = ["CLOCK", "FENCE", "Command", "Script", "fits", "flat"]
+__all__ = ["CLOCK", "FENCE", "FENCE_MANY", "Command", "Script", "fits", "flat"]
 
 Command = tuple[tuple[Any, ...], Mapping[str, Any]]
 """A queued command: its words, and what its callback is given."""
@@ -33,11 +33,11 @@ class Script:
         text: the script.
     """
 
-    __slots__ = ("_digest", "_text")
+    __slots__ = ("digest", "text")
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, connection: Any, words: Sequence[Any], *, raw: bool = False) -> Any:
         """Runs it.
@@ -54,11 +54,11 @@ class Script:
             LateError: the deadline passed before it was sent.
             redis.RedisError: it was refused, or there was no answer.
         """
-        connection.send_command("EVALSHA", self._digest, *words)
+        connection.send_command("EVALSHA", self.digest, *words)
         try:
             return connection.read_response(disable_decoding=raw)
         except NoScriptError:
-            connection.send_command("EVAL", self._text, *words)
+            connection.send_command("EVAL", self.text, *words)
             return connection.read_response(disable_decoding=raw)
 
 
@@ -83,6 +83,31 @@ while at <= #ARGV do
   at = at + words + 1
 end
 return answers
+"""
+)
+
+# ARGV: the limit; then for each of several writes the number of its commands, and these as above. Each write has a list
+# of answers of its own, and ends for itself.
+FENCE_MANY: Final = Script(
+    CLOCK
+    + """
+if limit and now >= limit then return {0, now} end
+local writes, at = {1, now}, 2
+while at <= #ARGV do
+  local left, answers, going = tonumber(ARGV[at]), {}, true
+  at = at + 1
+  while left > 0 do
+    local words = tonumber(ARGV[at])
+    if going then
+      local answer = redis.pcall(unpack(ARGV, at + 1, at + words))
+      answers[#answers + 1] = answer
+      going = #answers > 1 or type(answer) ~= 'table' or not answer['err']
+    end
+    at, left = at + words + 1, left - 1
+  end
+  writes[#writes + 1] = answers
+end
+return writes
 """
 )
 

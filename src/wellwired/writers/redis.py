@@ -17,27 +17,33 @@ The same code runs on fakeredis, behind ``memory://``. Redis Cluster is not supp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from redis import BlockingConnectionPool, Redis
 
 from wellwired.clock import SYSTEM, Clock, Deadline
-from wellwired.errors import Phase, RegistrationError
+from wellwired.errors import InvalidRequestError, Phase, RegistrationError, WriteError
 from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
 from wellwired.operations import WriteRequest, WriteResult
-from wellwired.writers._failures import POOL_FULL, write_error
+from wellwired.writers._failures import POOL_FULL, TOO_LATE, write_error
 from wellwired.writers._gate import Gate
 from wellwired.writers._redis_attempt import Backend
+from wellwired.writers._redis_batch import RedisBatch
+from wellwired.writers._redis_unit import RedisUnit
+from wellwired.writers.protocol import WriterCapabilities
 
 __all__ = ["RedisWriter"]
 
 _BACKEND = "redis"
 _DAYS_3 = 3 * 86_400.0
 _MOST_PLACES = 10_000
+_CAPABILITIES = WriterCapabilities(
+    deadline="fenced", idempotency=True, savepoints=True, batches=True, resolves_unknown=True
+)
 
 
 class RedisWriter:
@@ -97,6 +103,11 @@ class RedisWriter:
         return self._handlers.types(_BACKEND)
 
     @property
+    def capabilities(self) -> WriterCapabilities:
+        """What it can promise. Redis undoes nothing, so a write may be PARTIAL; it is never TIMEOUT and applied."""
+        return _CAPABILITIES
+
+    @property
     def keeps_keys(self) -> bool:
         """Whether a key that was seen is answered with the stored result: yes, for handlers that queue commands."""
         return True
@@ -128,12 +139,61 @@ class RedisWriter:
         warnings = () if result.replayed else after.run()
         return replace(result, warnings=warnings) if warnings else result
 
+    def write_batch(
+        self, requests: Sequence[WriteRequest], *, handler: Handler, deadline: Deadline, atomic: bool
+    ) -> list[WriteResult[Any] | WriteError]:
+        """Makes one attempt at all of them: independent writes, sent together; see `WritesMany.write_batch`.
+
+        Args:
+            requests: valid ones, with converted payloads.
+            handler: the handler to call for all of them.
+            deadline: by when the commands must have been sent; what has not been sent by then is a TIMEOUT.
+            atomic: refused, because Redis undoes nothing.
+
+        Returns:
+            For each request, at its position, its result or its error.
+        """
+        if atomic:
+            return [_not_atomic(request) for request in requests]
+        if not self._gate.enter(deadline):
+            return [write_error(POOL_FULL, request, Phase.CHECKOUT) for request in requests]
+        batch = RedisBatch(self._backend, requests, handler=handler, deadline=deadline)
+        try:
+            answers = batch.run()
+        finally:
+            self._gate.leave()
+        return batch.finish(answers)
+
+    def begin(self, target: str, /, *, deadline: Deadline) -> RedisUnit:
+        """Opens a unit of several writes that are sent together at its commit; see `Transacts.begin`.
+
+        Args:
+            target: for the words of errors.
+            deadline: by when everything must have been sent.
+
+        Raises:
+            WriteTimeoutError: the deadline has passed.
+        """
+        if deadline.passed:
+            raise write_error(TOO_LATE, WriteRequest(target, "transaction", None), Phase.BEGIN)
+        return RedisUnit(self._backend, self._gate, target, deadline)
+
     def __repr__(self) -> str:
         return f"RedisWriter({self.name!r})"
 
     def _room(self) -> bool:
         pool = self._client.connection_pool
         return not isinstance(pool, BlockingConnectionPool) or not pool.pool.empty()
+
+
+def _not_atomic(request: WriteRequest) -> InvalidRequestError:
+    return InvalidRequestError(
+        "a batch on Redis cannot be atomic, because Redis undoes nothing; write it without atomic=True, or in a "
+        "transaction, which is sent as one block",
+        target=request.target,
+        type=request.type,
+        reason="atomic",
+    )
 
 
 def _places(client: Redis) -> int | None:
