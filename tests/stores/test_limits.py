@@ -174,7 +174,8 @@ def test_a_write_does_not_wait_for_a_fenced_copy_that_hangs() -> None:
 def test_limits_that_make_no_sense_are_refused() -> None:
     """A layer says at once what it cannot mean."""
     wrongs: list[dict[str, Any]] = [{"time_limit": 0}, {"soft_limit": -1}, {"callers": 0}, {"stale": -1}]
-    for wrong in (*wrongs, {"stale": float("inf")}):
+    wrongs.append({"stale": float("inf")})
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r"of a layer|seconds"):
             Layer(MemoryStore(), **wrong)
     with pytest.raises(ValueError, match="FakeStore cannot keep stale values"):

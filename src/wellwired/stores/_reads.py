@@ -43,7 +43,7 @@ class Reads:
         """
         stack = self._stack
         walk = Walk(key, stack.fence.ticket(key))
-        if stack.absences is not None and stack.absences.find(key) is not None:
+        if stack.absences is not None and not loading and stack.absences.find(key) is not None:
             return walk
         failures: dict[int, Failure] = {}
         for rung in stack.rungs:
@@ -84,7 +84,7 @@ class Reads:
         stack = self._stack
         walks = {key: Walk(key, stack.fence.ticket(key)) for key in keys}
         lacking: Sequence[Walk] = list(walks.values())
-        if stack.absences is not None:
+        if stack.absences is not None and not loading:
             lacking = [walk for walk in lacking if stack.absences.find(walk.key) is None]
         failures: dict[int, Failure] = {}
         for rung in stack.rungs:
