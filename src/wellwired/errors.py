@@ -17,6 +17,7 @@
     │   ├── OverrideError         …with an override that cannot be exact
     │   ├── NoScopeError          …outside the scope that an object needs
     │   └── StateError            …in a state that forbids the call
+    ├── DeadLettersError          dead letters cannot be read, or another replay has them
     ├── WriteError                a write did not end in a plain success; has `code` and `outcome`
     │   ├── InvalidRequestError   INVALID_REQUEST                                (also ValueError)
     │   ├── WriterNotFoundError   WRITER_NOT_FOUND                               (also LookupError)
@@ -54,6 +55,7 @@ __all__ = [
     "CodecError",
     "ContainerError",
     "CycleError",
+    "DeadLettersError",
     "DeclarationError",
     "ErrorCode",
     "InvalidRequestError",
@@ -133,6 +135,10 @@ class MissingExtraError(WellwiredError, ImportError):
 
 class RegistrationError(WellwiredError, ValueError):
     """A handler, a writer or a middleware that cannot be registered; the text says which and why."""
+
+
+class DeadLettersError(WellwiredError):
+    """Dead letters cannot be read or sent again; the text says where they were looked for, and why not."""
 
 
 class ContainerError(WellwiredError):

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wellwired.containers import pools, providers
+from wellwired.containers._values import written_by
 from wellwired.errors import MissingExtraError
 from wellwired.handlers import Registry
 from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy
 from wellwired.stores import DelegatedStore, Layer, LoadPolicy, MemoryStore
 from wellwired.writers import WriteManager
+from wellwired.writers.dead_letters import NoLetters, fernet
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from wellwired.middleware import Metrics, WriteMiddleware
     from wellwired.settings import (
         BreakerSettings,
+        DeadLetterSettings,
         LayerSettings,
         MetricsSettings,
         RedisSettings,
@@ -33,12 +36,17 @@ if TYPE_CHECKING:
     )
     from wellwired.stores import Store
     from wellwired.writers import Writer
+    from wellwired.writers.dead_letters import DeadLetters
 
 __all__ = [
+    "close_letters",
     "database",
     "make_manager",
     "make_metrics",
+    "member_of",
+    "open_letters",
     "redis_server",
+    "renew_letters",
     "store",
     "store_finder",
     "variable",
@@ -117,6 +125,7 @@ def make_manager(
     settings: WriteSettings,
     metrics: Metrics,
     stores: Provider,
+    dead_letters: DeadLetters,
 ) -> WriteManager:
     """The write manager over the writers of the settings and the application's own."""
     policy = RetryPolicy(attempts=settings.attempts, base=settings.backoff_base, cap=settings.backoff_cap)
@@ -130,6 +139,7 @@ def make_manager(
         breaker=_breaker(settings.breaker),
         metrics=metrics,
         stores=store_finder(stores),
+        dead_letters=dead_letters,
     )
 
 
@@ -145,6 +155,54 @@ def _breaker(settings: BreakerSettings) -> BreakerPolicy | None:
     )
 
 
+def open_letters(settings: DeadLetterSettings, sql: Provider) -> DeadLetters:
+    """The sink for dead letters that the settings name, or one that drops them.
+
+    Args:
+        settings: where, and of which errors.
+        sql: the family of databases, of which one may be named.
+    """
+    keys = [key.get_secret_value() for key in settings.encryption_keys]
+    cipher = fernet(*keys) if keys else None
+    if settings.path is not None:
+        from wellwired.writers.letters_file import JSONLines
+
+        return JSONLines(settings.path, codes=settings.codes, cipher=cipher)
+    if settings.sql is not None:
+        from wellwired.writers.letters_sql import SQLLetters
+
+        engine: Engine = member_of(sql, settings.sql)
+        return SQLLetters(engine, codes=settings.codes, cipher=cipher)
+    return NoLetters()
+
+
+def close_letters(letters: DeadLetters) -> None:
+    """Closes what the sink has open, if it can."""
+    close = getattr(letters, "close", None)
+    if close is not None:
+        close()
+
+
+def renew_letters(_letters: DeadLetters) -> None:
+    """Nothing: a sink begins afresh in a forked child by itself."""
+
+
+def member_of(family: Provider, key: str) -> Any:
+    """The object of a family's entry, or of whatever an application put in the family's place.
+
+    Args:
+        family: the family.
+        key: the entry's name.
+
+    Raises:
+        LookupError: there is none.
+    """
+    if not isinstance(family, providers.Named) or family.last_overriding is not None:
+        return family()[key]
+    family.member(key)
+    return family[key]()
+
+
 def store_finder(stores: Provider) -> Callable[[str], DelegatedStore[Any]]:
     """Finds a layered store by its dotted name, building it at first use.
 
@@ -156,11 +214,7 @@ def store_finder(stores: Provider) -> Callable[[str], DelegatedStore[Any]]:
         family, _, key = name.partition(".")
         if family != "stores":
             raise KeyError(name)
-        if not isinstance(stores, providers.Named) or stores.last_overriding is not None:
-            stood_in: DelegatedStore[Any] = stores()[key]
-            return stood_in
-        stores.member(key)
-        found: DelegatedStore[Any] = stores[key]()
+        found: DelegatedStore[Any] = member_of(stores, key)
         return found
 
     return find
@@ -189,7 +243,8 @@ def store(
 ) -> providers.Resource[DelegatedStore[Any]]:
     """The layered store ``stores.<key>``; closing it drains its back-fills."""
     namespace = settings.namespace or key
-    layers = [_layer(one, namespace, sql, redis, own_layers) for one in settings.layers]
+    keys = tuple(key.get_secret_value() for key in settings.signing_keys)
+    layers = [_layer(one, namespace, sql, redis, own_layers, keys) for one in settings.layers]
     made: providers.Resource[DelegatedStore[Any]] = providers.Resource(
         DelegatedStore,
         providers.List(*layers),
@@ -202,15 +257,17 @@ def store(
     return made.closed_by(lambda opened: opened.close()).renewed_by(lambda _opened: None)
 
 
-def _layer(settings: LayerSettings, namespace: str, sql: Family, redis: Family, own_layers: Provider) -> Provider:
+def _layer(
+    settings: LayerSettings, namespace: str, sql: Family, redis: Family, own_layers: Provider, keys: tuple[str, ...]
+) -> Provider:
     kind, _, name = settings.name.partition(".")
     held: Provider
     if settings.name == "memory":
         held = providers.Singleton(MemoryStore, max_entries=settings.capacity or 10_000, share=settings.share)
     elif kind == "redis":
-        held = providers.Singleton(_redis_store, redis[name], namespace)
+        held = providers.Singleton(_redis_store, redis[name], namespace, settings, keys)
     elif kind == "sql":
-        held = providers.Singleton(_sql_store, sql[name], settings.table, namespace)
+        held = providers.Singleton(_sql_store, sql[name], namespace, settings, keys)
     else:
         held = providers.Singleton(_own_layer, own_layers, settings.name)
     return providers.Singleton(
@@ -227,18 +284,17 @@ def _layer(settings: LayerSettings, namespace: str, sql: Family, redis: Family, 
     )
 
 
-def _redis_store(client: Redis, namespace: str) -> Store:
+def _redis_store(client: Redis, namespace: str, settings: LayerSettings, keys: tuple[str, ...]) -> Store:
     from wellwired.stores.redis import RedisStore
 
-    return RedisStore(client, namespace=namespace)
+    return RedisStore(client, namespace=namespace, **written_by(settings, keys))
 
 
-def _sql_store(engine: Engine, table: str | None, namespace: str) -> Store:
+def _sql_store(engine: Engine, namespace: str, settings: LayerSettings, keys: tuple[str, ...]) -> Store:
     from wellwired.stores.sql import SQLStore
 
-    if table is None:
-        return SQLStore(engine, namespace=namespace)
-    return SQLStore(engine, namespace=namespace, table=table)
+    table = {} if settings.table is None else {"table": settings.table}
+    return SQLStore(engine, namespace=namespace, **table, **written_by(settings, keys))
 
 
 def _own_layer(layers: Mapping[str, Store], name: str) -> Store:

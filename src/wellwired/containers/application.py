@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wellwired.middleware import Metrics
     from wellwired.stores import DelegatedStore
     from wellwired.writers import WriteManager, Writer
+    from wellwired.writers.dead_letters import DeadLetters
 
 __all__ = ["Application"]
 
@@ -41,6 +42,7 @@ class Application(Container):
     ``writers``         a family of writers, one for each database and Redis: ``writers.sql.main``
     ``own_writers``     a list of writers that the application brings
     ``write_middleware`` a list of middleware around every write; the last one runs first
+    ``dead_letters``    where writes that failed are kept: ``WELLWIRED__WRITES__DEAD_LETTERS__PATH``, or nowhere
     ``write_manager``   leads writes to the writers, and evicts from the stores what they say they change
     ``own_layers``      layers that the application brings, by the name that the settings use for them
     ``store_middleware`` a list of middleware around every operation of the stores; the last one runs first
@@ -91,6 +93,12 @@ class Application(Container):
         deps={"sql": sql, "redis": redis, "own_layers": own_layers, "middleware": store_middleware},
     )
 
+    dead_letters: providers.Resource[DeadLetters] = (
+        providers.Resource(building.open_letters, settings.provided.writes.dead_letters, sql.provider)
+        .closed_by(building.close_letters)
+        .renewed_by(building.renew_letters)
+    )
+
     # The stores are handed over uncalled: one is built when a write names it, and it may need the manager itself.
     write_manager: providers.Singleton[WriteManager] = providers.Singleton(
         building.make_manager,
@@ -100,4 +108,5 @@ class Application(Container):
         settings=settings.provided.writes,
         metrics=metrics,
         stores=stores.provider,
+        dead_letters=dead_letters,
     )

@@ -23,7 +23,7 @@ from wellwired.middleware.policy import Decision, RetryPolicy, Stop, Wait
 from wellwired.middleware.verdict import verdict
 from wellwired.operations import WriteOperation, WriteResult
 
-__all__ = ["inside_retries", "retrying"]
+__all__ = ["inside_retries", "is_nested", "retrying"]
 
 _inside: ContextVar[bool] = ContextVar("wellwired_retrying", default=False)
 
@@ -41,6 +41,11 @@ def inside_retries() -> Iterator[bool]:
         yield nested
     finally:
         _inside.reset(token)
+
+
+def is_nested() -> bool:
+    """Whether this code runs inside an attempt of a write, which whoever retries that write repeats."""
+    return _inside.get()
 
 
 def retrying(

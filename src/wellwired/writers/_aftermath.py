@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from wellwired.clock import SYSTEM, Clock
 from wellwired.errors import Outcome, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.middleware.chain import WriteMiddleware, WriteNext
@@ -21,6 +22,8 @@ from wellwired.middleware.notices import NoticeObserver
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._changes import Changes, changed, merged
 from wellwired.writers._evictions import Evictions, Stores, unknown_store
+from wellwired.writers._keeping import Keeping
+from wellwired.writers.dead_letters import DeadLetters
 from wellwired.writers.directory import Directory
 
 __all__ = ["Aftermath", "Pair", "evicting"]
@@ -34,11 +37,21 @@ class Aftermath:
 
     Args:
         stores: the layered stores that writes may name; None for none.
+        letters: where writes that failed are kept; None for nowhere.
         observers: told of what fails here.
+        clock: tells the time of day.
     """
 
-    def __init__(self, stores: Stores | None = None, *, observers: tuple[NoticeObserver, ...] = ()) -> None:
+    def __init__(
+        self,
+        stores: Stores | None = None,
+        letters: DeadLetters | None = None,
+        *,
+        observers: tuple[NoticeObserver, ...] = (),
+        clock: Clock = SYSTEM,
+    ) -> None:
         self._evictions = None if stores is None else Evictions(stores, observers)
+        self._keeping = None if letters is None else Keeping(letters, observers, clock)
 
     @property
     def evicts(self) -> bool:
@@ -76,14 +89,21 @@ class Aftermath:
         """
         return self._evicted(pairs) if self._evictions is not None else ()
 
-    def failed(self, pairs: Sequence[Pair], error: WriteError) -> None:
-        """Evicts what failed writes may have changed all the same; never raises.
+    def failed(self, pairs: Sequence[Pair], error: WriteError, *, together: bool = False) -> None:
+        """Evicts what failed writes may have changed all the same, and keeps their dead letters; never raises.
 
         Args:
             pairs: the writes that ended with this error, each with its handler.
             error: what their caller is about to get; what goes wrong here becomes a note on it.
+            together: whether they stood or fell together, in one transaction.
         """
         self.evict_in_doubt(pairs, error)
+        self.keep(pairs, error, together=together)
+
+    def keep(self, pairs: Sequence[Pair], error: WriteError, *, together: bool = False) -> None:
+        """The part of `failed` that is about dead letters."""
+        if self._keeping is not None:
+            self._keeping.keep([request for request, _ in pairs], error, together=together)
 
     def evict_in_doubt(self, pairs: Sequence[Pair], error: WriteError) -> None:
         """The part of `failed` that is about stores."""

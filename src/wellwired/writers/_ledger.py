@@ -105,19 +105,23 @@ class Ledger:
         """
         warnings: tuple[str, ...] = ()
         committed: list[Pair] = []
-        shared: list[Pair] = []
+        lost: list[Pair] = []
+        cause = error
         for line in self._lines:
             verdict = line.error or (_rolled_back(line.operation.request) if line.undone else error)
             pair: Pair = (line.operation.request, handler_of(line.operation))
             if verdict is None:
                 committed.append(pair)
-            elif verdict is error:
-                shared.append(pair)
-            else:
+            elif error is None or line.undone:
                 aftermath.failed((pair,), verdict)
+            else:
+                aftermath.evict_in_doubt((pair,), verdict)
+                lost.append(pair)
+                cause = line.error or cause
             warnings += notify(observers, line.event(verdict))
-        if shared and error is not None:
-            aftermath.failed(shared, error)
+        if lost and cause is not None:
+            # What a failure has ended together is to be sent again together, the failed write and those before it.
+            aftermath.keep(lost, cause, together=True)
         return (aftermath.committed(committed) if committed else ()) + warnings
 
 

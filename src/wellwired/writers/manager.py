@@ -4,6 +4,7 @@ The way of a write, from outside in::
 
     write() -> checks -> writer by target -> handler by type -> payload model
       -> deadline for the whole write
+      -> dead letter, if the write fails
       -> observers: the metrics, then the log, one event for the final verdict
       -> middleware of `use(...)`                      once for a write
       -> eviction of the store keys that it changed    after the commit, or when the outcome is open
@@ -58,6 +59,7 @@ from wellwired.writers._many_chunk import Retries, chunks_of
 from wellwired.writers._many_told import Telling
 from wellwired.writers._transacting import Transacting
 from wellwired.writers.admission import check_request, named, no_writer, repeatable
+from wellwired.writers.dead_letters import DeadLetters, NoLetters
 from wellwired.writers.directory import Directory
 from wellwired.writers.protocol import Writer
 from wellwired.writers.transactions import WriteTransaction
@@ -86,13 +88,14 @@ class WriteManager:
         stores: the layered stores whose keys writes may name as changed, by dotted name, or a function that gives the
             store of a name; None for none.
         breaker: when to leave a failing backend alone for a while; None for never.
+        dead_letters: where writes that fail are kept durably before their caller is told; None for nowhere.
 
     Raises:
         ValueError: a timeout is not a positive, finite number.
         RegistrationError: see `register` and `use`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing to be known once, and all have defaults
         self,
         writers: Iterable[Writer] = (),
         *,
@@ -107,6 +110,7 @@ class WriteManager:
         logger: Logger | None = None,
         stores: Stores | None = None,
         breaker: BreakerPolicy | None = None,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
             raise ValueError("timeout must be a positive, finite number of seconds")
@@ -121,7 +125,8 @@ class WriteManager:
         limit = None if attempt_timeout is None else time_limit(attempt_timeout)
         self._middle = tuple(layer for layer in (limit, self._circuits, retries) if layer is not None)
         self._directory = Directory()
-        self._aftermath = Aftermath(stores, observers=noticed)
+        self._keeps = not isinstance(dead_letters, NoLetters | None)
+        self._aftermath = Aftermath(stores, dead_letters if self._keeps else None, observers=noticed, clock=clock)
         self._transacting = Transacting(
             self._directory,
             admit=partial(self._admitted, under_way=True),
@@ -212,11 +217,20 @@ class WriteManager:
         try:
             operation = self._admitted(request, began)
         except WriteError as error:
-            self._refuse(request, error, began)
+            self._aftermath.keep(((request, None),), self._refuse(request, error, began))
             raise
         except Exception as error:
-            raise self._refuse(request, unusable(error), began) from error
-        return self._call(operation)
+            refusal = self._refuse(request, unusable(error), began)
+            self._aftermath.keep(((request, None),), refusal)
+            raise refusal from error
+        if not self._keeps:
+            return self._call(operation)
+        try:
+            return self._call(operation)
+        except WriteError as error:
+            # The request as it came: that is what is to be sent again.
+            self._aftermath.keep(((request, None),), error)
+            raise
 
     def write_many(
         self,
