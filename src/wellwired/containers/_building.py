@@ -244,7 +244,7 @@ def store(
     """The layered store ``stores.<key>``; closing it drains its back-fills."""
     namespace = settings.namespace or key
     keys = tuple(key.get_secret_value() for key in settings.signing_keys)
-    layers = [_layer(one, namespace, sql, redis, own_layers, keys) for one in settings.layers]
+    layers = [_layer(one, namespace, sql=sql, redis=redis, own_layers=own_layers, keys=keys) for one in settings.layers]
     made: providers.Resource[DelegatedStore[Any]] = providers.Resource(
         DelegatedStore,
         providers.List(*layers),
@@ -258,7 +258,7 @@ def store(
 
 
 def _layer(
-    settings: LayerSettings, namespace: str, sql: Family, redis: Family, own_layers: Provider, keys: tuple[str, ...]
+    settings: LayerSettings, namespace: str, *, sql: Family, redis: Family, own_layers: Provider, keys: tuple[str, ...]
 ) -> Provider:
     kind, _, name = settings.name.partition(".")
     held: Provider

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from wellwired.settings._section import OptionalSeconds, Seconds, Section, decoded, fault
-from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings
+from wellwired.settings._section import OptionalSeconds, Seconds, Section, decoded, fault, none_word
+from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings, Keys
 from wellwired.settings.layers import LayerFormatError, ShortLayer, parse_layers
 from wellwired.settings.names import Dotted
 
@@ -35,6 +35,12 @@ class LayerSettings(Section):
         callers: how many calls with a limit may be under way at once.
         stale: seconds that it keeps values beyond their fresh life, for when what is below it fails.
         breaker: when the layer is left alone for a while because its calls fail.
+        codec: how a shared layer writes values: ``msgpack``, ``json``, or ``pickle``, which needs the store's
+            ``signing_keys``.
+        type: what the values are, as ``module:name``, such as ``shop.models:Profile``; None for plain values.
+        compression: ``zstd`` compresses large values, where the extra ``zstd`` is installed; None for nothing.
+        compress_above: bytes above which they are large.
+        largest: bytes that a compressed value may have when it is opened.
     """
 
     name: Dotted
@@ -48,6 +54,25 @@ class LayerSettings(Section):
     callers: int = Field(default=16, ge=1)
     stale: float = Field(default=0.0, ge=0)
     breaker: BreakerSettings = BreakerSettings()
+    codec: Literal["msgpack", "json", "pickle"] = "msgpack"
+    type: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    compression: Annotated[Literal["zstd"] | None, BeforeValidator(none_word)] = None
+    compress_above: int = Field(default=1024, ge=0)
+    largest: int = Field(default=64 * 2**20, ge=1)
+
+    @field_validator("codec", "type", "compression")
+    @classmethod
+    def _written_somewhere(cls, value: Any, info: ValidationInfo) -> Any:
+        if value not in (None, "msgpack") and info.data.get("name", "").partition(".")[0] not in ("redis", "sql"):
+            raise fault("is an option of redis and sql layers; remove it")
+        return value
+
+    @field_validator("type")
+    @classmethod
+    def _not_for_pickle(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("codec") == "pickle":
+            raise fault("is of no use to the codec pickle, which writes any type; remove it")
+        return value
 
     @field_validator("stale")
     @classmethod
@@ -130,11 +155,24 @@ class StoreSettings(Section):
         layers: highest priority first, as ``memory:60,redis.cache:3600,sql.main!`` or as JSON.
         namespace: what its keys begin with in shared layers; "" takes the store's name.
         loads: how it loads what is not there.
+        signing_keys: secrets by which its shared layers sign values, the one that signs first; then nothing is read
+            that none of them has signed. Put a new one in front; take an old one away when all it signed has ended.
     """
 
     layers: Layers
     namespace: str = Field(default="", pattern=r"^[A-Za-z0-9_.\-/{}]{0,64}$")
     loads: LoadSettings = LoadSettings()
+    signing_keys: Keys = ()
+
+    @field_validator("signing_keys")
+    @classmethod
+    def _long_enough(cls, keys: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        raws = [key.get_secret_value().encode() for key in keys]
+        if any(len(raw) < 16 for raw in raws) or len(set(raws)) < len(raws):
+            raise fault("has a key of less than 16 bytes, or one twice; secrets.token_hex() makes one")
+        if not keys and any(layer.codec == "pickle" for layer in info.data.get("layers", ())):
+            raise fault("is empty, and the codec pickle needs one key at least")
+        return keys
 
 
 class WriteSettings(Section):

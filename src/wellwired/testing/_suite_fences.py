@@ -240,10 +240,11 @@ class Shared(LayerCommon):
         self, store: Store, many: Many, fenced: Fenced, tagged: Tagged, another: Store
     ) -> None:
         """What bears the tag is gone for both, and a tagged fill that was under way is refused."""
-        assert type(another) is type(tagged)
+        tagged.invalidate_tags(["another"])
         many.set_many({"a": Entry(self.ONE, 60.0, 0.0, ("t",))})
         _, token = fenced.read("b")
-        assert isinstance(another, Tagged) and another.has("a")
+        assert isinstance(another, Tagged)
+        assert another.has("a")
         another.invalidate_tags(["t"])
         assert store.get("a") is None and another.get("a") is None
         assert fenced.fill("b", Entry(self.ONE, 60.0, 0.0, ("t",)), token) is False
