@@ -7,17 +7,23 @@ the time that is left, and the dialect's `do_ping`, which has no event. Both put
 watch (see `_watch`) until the checkout is over, so that whatever else is asked of a new connection is bounded too.
 Checkouts of others find no mark, and nothing is different for them.
 
+A connection on which the server has just answered a writer's COMMIT or ROLLBACK is not pinged again for that writer: the
+ping would be a round trip in every write, and say no more than that the connection was well a moment ago. If it was
+lost in that moment, the write is "not applied, safe", and the retry takes another.
+
 Not bounded is the lookup of a host's name, which the system does.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import Dialect
@@ -27,9 +33,22 @@ from wellwired.writers._connecting import connect
 from wellwired.writers._cutting import shut_down
 from wellwired.writers._watch import Guard, Watch
 
-__all__ = ["Checkout", "CheckoutLateError", "bound_checkouts"]
+__all__ = ["Checkout", "CheckoutLateError", "answered", "bound_checkouts"]
+
+_MOMENT = 0.5
+"""Seconds for which a connection that has answered is taken to be well."""
 
 _here = threading.local()
+_answered: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+
+def answered(driver: Any) -> None:
+    """Notes that the server has just answered on a connection, and that nothing is under way there.
+
+    Args:
+        driver: the driver's own connection.
+    """
+    _answered[driver] = time.monotonic()
 
 
 class CheckoutLateError(Exception):
@@ -114,6 +133,8 @@ class _Pinged:
     def ping(self, driver: Any) -> bool:
         checkout: Checkout | None = getattr(_here, "checkout", None)
         if checkout is not None:
+            if time.monotonic() - _answered.get(driver, -math.inf) < _MOMENT:
+                return True
             checkout.over(driver)
         return self._usual(driver)
 
