@@ -41,6 +41,7 @@ EXTRAS = {
     "fakeredis": ("fakeredis", "embedded"),
     "lupa": ("fakeredis", "embedded"),
     "prometheus_client": ("prometheus-client", "prometheus"),
+    "cryptography.fernet": ("cryptography", "encryption"),
 }
 
 
@@ -48,6 +49,8 @@ def opening(module: str) -> str:
     """Code that opens what needs a module, with settings that nobody has validated."""
     if module == "prometheus_client":
         return "from wellwired.middleware.prometheus import PrometheusMetrics; PrometheusMetrics()"
+    if module == "cryptography.fernet":
+        return "from wellwired.writers.dead_letters import fernet; fernet(b'')"
     kind, url = URLS[module]
     function, model = {"sql": ("open_engine", "SQLSettings"), "redis": ("open_redis", "RedisSettings")}[kind]
     return f"pools.{function}('{kind}.main', {model}.model_construct(url=SecretStr('{url}')))"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
-from wellwired.errors import ErrorCode
+from wellwired.errors import ErrorCode, SettingsError
 from wellwired.settings import BreakerSettings, BudgetSettings, DeadLetterSettings, Settings, masked
 
 W = "WELLWIRED__WRITES__"
+NEW, OLD = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
 def loaded(**variables: str) -> Any:
@@ -41,18 +44,28 @@ def test_everything_can_be_said_in_variables(tmp_path: Path) -> None:
         DEAD_LETTERS__PATH=str(tmp_path / "letters.jsonl"),
         DEAD_LETTERS__SQL="none",
         DEAD_LETTERS__CODES="backend, TIMEOUT",
-        DEAD_LETTERS__ENCRYPTION_KEYS='["new", "old"]',
+        DEAD_LETTERS__ENCRYPTION_KEYS=f'["{NEW}", "{OLD}"]',
     )
     assert (writes.breaker.enabled, writes.breaker.pause, writes.budget.capacity) == (True, 2.5, 50)
     assert writes.dead_letters.path == tmp_path / "letters.jsonl"
     assert writes.dead_letters.codes == (ErrorCode.BACKEND, ErrorCode.TIMEOUT)
-    assert [key.get_secret_value() for key in writes.dead_letters.encryption_keys] == ["new", "old"]
+    assert [key.get_secret_value() for key in writes.dead_letters.encryption_keys] == [NEW, OLD]
 
 
 def test_keys_are_not_shown() -> None:
     """Neither in the list of settings nor in a repr."""
-    settings = Settings.load(_environ={f"{W}DEAD_LETTERS__ENCRYPTION_KEYS": "hunter2,hunter3"}, _env_file=None)
-    assert "hunter" not in repr(masked(settings)) + repr(settings)
+    settings = Settings.load(_environ={f"{W}DEAD_LETTERS__ENCRYPTION_KEYS": f"{NEW},{OLD}"}, _env_file=None)
+    shown = repr(masked(settings)) + repr(settings)
+    assert NEW not in shown and OLD not in shown
+
+
+def test_keys_that_cannot_be_used_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their number, and with the extra to install."""
+    with pytest.raises(SettingsError, match="key 2 is no Fernet key"):
+        loaded(DEAD_LETTERS__ENCRYPTION_KEYS=f"{NEW},hunter2")
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(SettingsError, match=r"wellwired\[encryption\]"):
+        loaded(DEAD_LETTERS__ENCRYPTION_KEYS=NEW)
 
 
 @pytest.mark.parametrize(

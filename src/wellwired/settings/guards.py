@@ -5,6 +5,8 @@ They lie below ``WELLWIRED__WRITES``: ``WELLWIRED__WRITES__BREAKER__ENABLED=true
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +38,20 @@ Codes = Annotated[tuple[ErrorCode, ...], NoDecode, BeforeValidator(_codes), Fiel
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 OptionalName = Annotated[Name | None, BeforeValidator(none_word)]
 OptionalPath = Annotated[Path | None, BeforeValidator(none_word)]
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(key)) == 32
+    except ValueError:
+        return False
 
 
 class BudgetSettings(Section):
@@ -96,6 +112,16 @@ class DeadLetterSettings(Section):
     sql: OptionalName = None
     codes: Codes = (ErrorCode.BACKEND, ErrorCode.TIMEOUT, ErrorCode.RETRY_EXHAUSTED)
     encryption_keys: Keys = ()
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _keys_can_be_used(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if keys and not _installed("cryptography"):
+            raise fault("needs cryptography; install it with: pip install 'wellwired[encryption]'")
+        for number, key in enumerate(keys, 1):
+            if not _is_fernet_key(key.get_secret_value()):
+                raise fault(f"key {number} is no Fernet key; make one with Fernet.generate_key()")
+        return keys
 
     @field_validator("path")
     @classmethod

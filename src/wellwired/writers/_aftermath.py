@@ -22,7 +22,7 @@ from wellwired.middleware.notices import NoticeObserver
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._changes import Changes, changed, merged
 from wellwired.writers._evictions import Evictions, Stores, unknown_store
-from wellwired.writers._keeping import Keeping
+from wellwired.writers._keeping import Failed, Keeping
 from wellwired.writers.dead_letters import DeadLetters
 from wellwired.writers.directory import Directory
 
@@ -102,8 +102,12 @@ class Aftermath:
 
     def keep(self, pairs: Sequence[Pair], error: WriteError, *, together: bool = False) -> None:
         """The part of `failed` that is about dead letters."""
+        self.keep_each([(request, error) for request, _ in pairs], together=together)
+
+    def keep_each(self, failed: Sequence[Failed], *, together: bool = False) -> None:
+        """As `keep`, for writes that each have an error of their own."""
         if self._keeping is not None:
-            self._keeping.keep([request for request, _ in pairs], error, together=together)
+            self._keeping.keep(failed, together=together)
 
     def evict_in_doubt(self, pairs: Sequence[Pair], error: WriteError) -> None:
         """The part of `failed` that is about stores."""

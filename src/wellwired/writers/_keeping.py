@@ -7,10 +7,10 @@ and the log a line of its own.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from wellwired.clock import SYSTEM, Clock
 from wellwired.errors import WriteError
@@ -21,12 +21,18 @@ from wellwired.operations import WriteRequest
 from wellwired.writers.admission import named
 from wellwired.writers.dead_letters import DEFAULT_CODES, DeadLetters, Letter
 
-__all__ = ["Keeping", "without_letters"]
+__all__ = ["Failed", "Keeping", "without_letters"]
 
 _switched_off: ContextVar[bool] = ContextVar("wellwired_without_letters", default=False)
 
+Failed: TypeAlias = tuple[WriteRequest, WriteError]
+"""A write, and what it ended with."""
+
 _OWN_WILL: Final = frozenset({"rolled_back", "over"})
 """The `reason` of what its own caller has undone, or has misused: to send it again would be against its will."""
+
+_WITH_OTHERS: Final = "atomic"
+"""The `reason` of a write that failed only because another of its batch did."""
 
 
 class Keeping:
@@ -42,52 +48,55 @@ class Keeping:
         self.sink, self._observers, self._clock = sink, observers, clock
         self._codes = frozenset(getattr(sink, "codes", DEFAULT_CODES))
 
-    def keep(self, requests: Sequence[WriteRequest], error: WriteError, *, together: bool = False) -> None:
-        """Keeps the letters of writes that failed, if they are wanted; never raises.
+    def keep(self, failed: Sequence[Failed], *, together: bool = False) -> None:
+        """Keeps the letters of writes that failed, as far as they are wanted; never raises.
 
         A write that a handler made while its own write was under way has none: the outer write's letter stands for it.
 
         Args:
-            requests: the writes.
-            error: what they ended with; what goes wrong here becomes a note on it.
-            together: whether they stood or fell together, in one transaction.
+            failed: the writes, each with what its caller is about to get; what goes wrong here becomes a note on that.
+            together: whether they stood or fell together, in one transaction; then all are kept or none.
         """
-        if error.code not in self._codes or error.reason in _OWN_WILL or _switched_off.get() or is_nested():
+        if _switched_off.get() or is_nested():
             return
-        fit = [one for one in requests if isinstance(one, WriteRequest) and named(one.target) and named(one.type)]
-        unit = uuid.uuid4().hex if together and len(fit) > 1 else ""
+        chosen = [one for one in failed if self._wants(one[1])]
+        if together and any(error.reason != _WITH_OTHERS for _, error in chosen):
+            chosen = list(failed)
+        fit = [one for one in chosen if _is_fit(one[0])]
+        if fit:
+            self._keep(fit, uuid.uuid4().hex if together and len(fit) > 1 else "")
 
-        def made(some: Sequence[WriteRequest]) -> list[Letter]:
-            return [Letter.of(request, error, clock=self._clock, unit=unit) for request in some]
+    def _wants(self, error: WriteError) -> bool:
+        return error.code in self._codes and error.reason not in _OWN_WILL
 
-        for failure in self._kept(fit, made, error) if fit else ():
-            error.add_note(failure)
-
-    def _kept(
-        self,
-        requests: Sequence[WriteRequest],
-        made: Callable[[Sequence[WriteRequest]], list[Letter]],
-        error: WriteError,
-    ) -> tuple[str, ...]:
+    def _keep(self, failed: Sequence[Failed], unit: str) -> None:
         try:
-            letters = made(requests)
+            letters = [Letter.of(request, error, clock=self._clock, unit=unit) for request, error in failed]
             self.sink.keep(letters)
         except Exception as trouble:  # noqa: BLE001 - told to the caller by a note, and loudly in the log
-            if len(requests) > 1:
+            if len(failed) == 1:
+                self._lose(*failed[0], trouble)
+                return
+            for one in failed:
                 # One that has no form takes none of the others with it.
-                return tuple(note for one in requests for note in self._kept([one], made, error))
-            return self._lost(requests[0], error, trouble)
-        notes: tuple[str, ...] = ()
-        for one in letters:
-            notes += (f"kept as dead letter {one.id}",)
-            notes += notify(self._observers, LetterKept(one.id, one.target, one.type, one.code, one.outcome))
-        return notes
+                self._keep([one], unit)
+            return
+        for letter, (_, error) in zip(letters, failed, strict=True):
+            error.add_note(f"kept as dead letter {letter.id}")
+            kept = LetterKept(letter.id, letter.target, letter.type, letter.code, letter.outcome)
+            for failure in notify(self._observers, kept):
+                error.add_note(failure)
 
-    def _lost(self, request: WriteRequest, error: WriteError, trouble: Exception) -> tuple[str, ...]:
-        what: dict[str, Any] = {"target": request.target, "type": request.type, "error": type(trouble).__name__}
-        notice = LetterLost(code=error.code.value, outcome=error.outcome.value, **what)
-        note = f"no dead letter could be kept ({type(trouble).__name__}): only this error knows of the write"
-        return (note, *notify(self._observers, notice))
+    def _lose(self, request: WriteRequest, error: WriteError, trouble: Exception) -> None:
+        what = type(trouble).__name__
+        error.add_note(f"no dead letter could be kept ({what}): only this error knows of the write")
+        lost = LetterLost(request.target, request.type, error.code.value, error.outcome.value, what)
+        for failure in notify(self._observers, lost):
+            error.add_note(failure)
+
+
+def _is_fit(request: object) -> bool:
+    return isinstance(request, WriteRequest) and named(request.target) and named(request.type)
 
 
 @contextmanager

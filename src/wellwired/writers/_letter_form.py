@@ -76,7 +76,7 @@ def read(text: bytes | str) -> Any:
     """
     try:
         return json.loads(text, object_hook=_object)
-    except (ValueError, TypeError, ArithmeticError):
+    except (ValueError, TypeError, ArithmeticError, AttributeError, RecursionError):
         pass
     # Raised outside the handler above: what the parts say may quote the value.
     raise ValueError("its content is damaged")

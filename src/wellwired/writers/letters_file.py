@@ -171,7 +171,7 @@ def _piled(lines: Iterable[tuple[int, bytes, bool]], cipher: Cipher | None) -> P
             else:
                 letter = _letter(found, cipher)
                 letters[letter.id] = letter
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             why = str(error) if type(error) is ValueError else "it is damaged"
             damaged.append(f"line {number}: {why if whole else 'it is torn: its writer died in the middle'}")
     waiting = (Waiting(letter, marks.get(id)) for id, letter in letters.items() if marks.get(id) is not Mark.DONE)

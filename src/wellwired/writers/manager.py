@@ -268,7 +268,12 @@ class WriteManager:
         """
         if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
             raise ValueError("timeout must be a positive, finite number of seconds")
-        return self._batching.write(requests, atomic=atomic, ordered=ordered, timeout=timeout)
+        if not self._keeps:
+            return self._batching.write(requests, atomic=atomic, ordered=ordered, timeout=timeout)
+        given = list(requests)
+        answers = self._batching.write(given, atomic=atomic, ordered=ordered, timeout=timeout)
+        self._aftermath.keep_each([(given[at], error) for at, error in answers.failed.items()], together=atomic)
+        return answers
 
     def transaction(
         self, target: str, *, timeout: float | None = None, meta: Mapping[str, Any] = _NO_META
