@@ -293,8 +293,10 @@ def _redis_store(client: Redis, namespace: str, settings: LayerSettings, keys: t
 def _sql_store(engine: Engine, namespace: str, settings: LayerSettings, keys: tuple[str, ...]) -> Store:
     from wellwired.stores.sql import SQLStore
 
-    table = {} if settings.table is None else {"table": settings.table}
-    return SQLStore(engine, namespace=namespace, **table, **written_by(settings, keys))
+    options = written_by(settings, keys)
+    if settings.table is not None:
+        options["table"] = settings.table
+    return SQLStore(engine, namespace=namespace, **options)
 
 
 def _own_layer(layers: Mapping[str, Store], name: str) -> Store:

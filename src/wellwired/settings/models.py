@@ -134,6 +134,7 @@ class LoadSettings(Section):
         jitter: the share by which a loaded value's ttl is shortened at most, at random.
         absent_ttl: seconds for which it is remembered that there is nothing under a key, or None.
         failed_ttl: seconds for which a failed load is not tried again, or None.
+        lease: seconds for which a process that loads keeps the others of a fleet from loading the same, or None.
         workers: how many threads load in the background at most.
         waiting: how many loads may wait for one of them.
         patience: seconds to wait for a load by somebody else, or None for as long as it takes.
@@ -143,6 +144,7 @@ class LoadSettings(Section):
     jitter: float = Field(default=0.0, ge=0, lt=1)
     absent_ttl: OptionalSeconds = None
     failed_ttl: OptionalSeconds = None
+    lease: OptionalSeconds = None
     workers: int = Field(default=4, ge=1)
     waiting: int = Field(default=64, ge=0)
     patience: OptionalSeconds = 30.0

@@ -4,6 +4,7 @@ The layers that need a driver are not exported here: `wellwired.stores.redis`, `
 `wellwired.stores.table` are imported by who uses them.
 """
 
+from wellwired.stores.caching import Cached, cached
 from wellwired.stores.delegated import DelegatedStore
 from wellwired.stores.events import (
     BackFill,
@@ -13,21 +14,36 @@ from wellwired.stores.events import (
     LayerTurned,
     ServedStale,
     StoreEvent,
+    ValueDamaged,
 )
+from wellwired.stores.explain import Explanation, KeyState, LayerHealth, LayerView, StoreHealth, StoreState
 from wellwired.stores.layer import FillPolicy, Layer, Overflow
 from wellwired.stores.loader import MISSING
 from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
 from wellwired.stores.memory import MemoryStats, MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Store, Tagged, Timed
+from wellwired.stores.protocols import (
+    Entry,
+    Fenced,
+    FencedMany,
+    KeepsStale,
+    Leases,
+    Many,
+    Ordered,
+    Store,
+    Tagged,
+    Timed,
+)
 from wellwired.stores.receipts import LayerOutcome, LayerState, Receipt
 from wellwired.stores.stats import LayerStats, StoreStats
 
 __all__ = [
     "MISSING",
     "BackFill",
+    "Cached",
     "DelegatedStore",
     "Entry",
+    "Explanation",
     "Failed",
     "Fenced",
     "FencedMany",
@@ -36,12 +52,16 @@ __all__ = [
     "FillRefused",
     "Hit",
     "KeepsStale",
+    "KeyState",
     "Layer",
     "LayerFailed",
+    "LayerHealth",
     "LayerOutcome",
     "LayerState",
     "LayerStats",
     "LayerTurned",
+    "LayerView",
+    "Leases",
     "LoadPolicy",
     "Lookup",
     "Many",
@@ -54,7 +74,11 @@ __all__ = [
     "ServedStale",
     "Store",
     "StoreEvent",
+    "StoreHealth",
+    "StoreState",
     "StoreStats",
     "Tagged",
     "Timed",
+    "ValueDamaged",
+    "cached",
 ]

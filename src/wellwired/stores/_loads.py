@@ -23,6 +23,7 @@ from wellwired.stores._callers import Callers
 from wellwired.stores._fills import make_fills
 from wellwired.stores._flights import Flight, Flights, Landing
 from wellwired.stores._forks import renew_in_child
+from wellwired.stores._leases import Leasing
 from wellwired.stores._memos import Memos
 from wellwired.stores._plans import WAITING_SHARE, shorter
 from wellwired.stores._reads import Reads
@@ -58,6 +59,7 @@ class Loads:
         if policy.absent_ttl is not None or policy.failed_ttl is not None:
             memory = Memos(1.0, stack.fence, stack.clock)
         self._failed = memory
+        self.leasing = Leasing(stack, policy.lease)
         renew_in_child(self)
 
     def get_or_load(
@@ -123,8 +125,13 @@ class Loads:
         walk: Walk | None = None
         try:
             walk = self._reads.ground(key) if anew else self._reads.walk(key, loading=True)
-            if walk.entry is None:
-                self._load(flight, walk, loader, ttl)
+            leased = not anew and walk.entry is None and self.leasing.take(walk, self._patience)
+            try:
+                if walk.entry is None:
+                    self._load(flight, walk, loader, ttl)
+            finally:
+                if leased:
+                    self.leasing.give_back(walk)
             assert walk.entry is not None
             flight.land(walk.entry.value)
             return walk.entry.value

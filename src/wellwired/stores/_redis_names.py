@@ -5,6 +5,7 @@
 ``users!17``           the fence of stripe 17
 ``users!!``            the state: the epoch, and the word of the last invalidation
 ``users!#tenant:1``    the word of the tag ``tenant:1``
+``users!~k``           the lease of who loads the key ``k``
 =====================  ===========================================
 """
 
@@ -44,12 +45,12 @@ class Names:
         namespace: the namespace.
     """
 
-    __slots__ = ("_fences", "_tags", "prefix", "state")
+    __slots__ = ("_fences", "_leases", "_tags", "prefix", "state")
 
     def __init__(self, namespace: str) -> None:
         start = namespace.encode()
         self.prefix, self.state = start + b":", start + b"!!"
-        self._fences, self._tags = start + b"!", start + b"!#"
+        self._fences, self._tags, self._leases = start + b"!", start + b"!#", start + b"!~"
 
     def fence(self, raw: bytes) -> bytes:
         """The name of a key's fence."""
@@ -69,6 +70,10 @@ class Names:
         if len(raw) > _TAG_BYTES:
             raise KeyFormatError(f"a tag of {len(raw)} bytes is longer than {_TAG_BYTES}")
         return self._tags + raw
+
+    def lease(self, raw: bytes) -> bytes:
+        """The name of the lease of a key."""
+        return self._leases + raw
 
     def fresh(self, place: bytes) -> bytes:
         """What is put there if nothing is: two words for the state, one for anything else."""

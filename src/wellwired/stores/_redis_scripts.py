@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-__all__ = ["CLEARED", "DELETE", "INVALIDATE", "PURGE", "REMOVE", "SEEN", "STORE", "Script"]
+__all__ = ["CLEARED", "DELETE", "INVALIDATE", "LEASE", "LEASED", "PURGE", "REMOVE", "SEEN", "STORE", "Script"]
 
 CLEARED: Final = b"clr!"
 """What the epoch of a namespace that was cleared begins with; no envelope of version 1 outlives a clear."""
@@ -84,7 +84,7 @@ end
 # All are judged before the first is stored, so that items which share a fence do not overtake one another. An end
 # that this server's clock would not reach in that time comes from a stale reading of it: nothing is stored, and the
 # caller reads the clock again. The same goes for a write that knows another epoch.
-STORE: Final = Script(
+_STORE: Final = (
     _STATE
     + r"""
 local admitted = {}
@@ -114,6 +114,28 @@ for item = 1, (#KEYS - 1) / 2 do
   end
 end
 return stored
+"""
+)
+STORE: Final = Script(_STORE)
+
+# The same for one item whose writer holds a lease: one more of the KEYS, and its word as one more of the ARGV.
+LEASED: Final = Script("if redis.call('GET', KEYS[4]) ~= ARGV[9] then return {0} end" + _STORE)
+
+# KEYS: state, value, fence and lease. ARGV: a word for the lease, milliseconds to hold it, whether to look for a value
+# first, a word for the fence and two for the state, if they have none.
+LEASE: Final = Script(
+    _STATE
+    + _THERE
+    + r"""
+local fence = redis.call('GET', KEYS[3])
+if not fence then fence = ARGV[4]; redis.call('SET', KEYS[3], fence) end
+if state == '' then
+  state = ARGV[5]; redis.call('SET', KEYS[1], state)
+  epoch = string.sub(state, 1, 12)
+end
+if ARGV[3] == '1' and (there(KEYS[2]) or 0) > 0 then return {0, fence, state, redis.call('GET', KEYS[2])} end
+if redis.call('SET', KEYS[4], ARGV[1], 'NX', 'PX', ARGV[2]) then return {1, fence, state} end
+return {0, fence, state}
 """
 )
 

@@ -29,6 +29,10 @@ class LoadPolicy:
         absent_ttl: seconds for which it is remembered, in this process, that there is nothing under a key; None does
             not remember it. A write of the key by this store ends it; one by another process does not.
         failed_ttl: seconds for which a failed load is not tried again, and its error raised instead; None tries again.
+        lease: seconds for which a process that loads a key keeps the others of a fleet from loading it as well, where a
+            layer can (`Leases`, such as Redis): as long as a load may take. They wait for what it stores, for the
+            store's `patience` at most. Who takes longer returns the value to its callers and stores it nowhere that
+            others see. None lets every process load for itself.
         workers: how many threads load in the background at most.
         waiting: how many loads may wait for one of them; beyond it a refresh is left out.
     """
@@ -37,11 +41,13 @@ class LoadPolicy:
     jitter: float = 0.0
     absent_ttl: float | None = None
     failed_ttl: float | None = None
+    lease: float | None = None
     workers: int = 4
     waiting: int = 64
 
     def __post_init__(self) -> None:
-        for name, seconds in (("absent_ttl", self.absent_ttl), ("failed_ttl", self.failed_ttl)):
+        for name in ("absent_ttl", "failed_ttl", "lease"):
+            seconds = getattr(self, name)
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"{name} of a load policy is more than 0 seconds, or None to remember nothing")
         if not 0 <= self.refresh_ahead < math.inf or not 0 <= self.jitter < 1:

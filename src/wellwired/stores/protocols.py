@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-__all__ = ["Entry", "Fenced", "FencedMany", "KeepsStale", "Many", "Ordered", "Store", "Tagged", "Timed"]
+__all__ = ["Entry", "Fenced", "FencedMany", "KeepsStale", "Leases", "Many", "Ordered", "Store", "Tagged", "Timed"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -206,4 +206,25 @@ class Timed(Protocol):
         Raises:
             TimeoutError: it took longer. What a read would have brought is lost; a write may have happened.
         """
+        ...
+
+
+@runtime_checkable
+class Leases(Protocol):
+    """The ability to let one of all processes load a key that is not there, while the others wait for what it stores.
+
+    It saves work and is never what correctness stands on. A lease ends by itself; whoever has lost it cannot fill the
+    layer any more, because the token that came with it is stale from then on.
+    """
+
+    def lease(self, key: str, seconds: float, /) -> tuple[bool, Entry[Any] | None, Any]:
+        """Tries to become the one that loads, in one atomic step.
+
+        Returns:
+            Whether the caller is it; the entry, if there is one by now (then it is not); and the token for its fill.
+        """
+        ...
+
+    def release(self, key: str, token: Any, /) -> None:
+        """Gives the lease back that came with the token, if it is still held; filled or not."""
         ...

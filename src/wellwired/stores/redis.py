@@ -25,7 +25,7 @@ from wellwired.errors import StoreError
 from wellwired.stores._life import milliseconds
 from wellwired.stores._redis_clock import ServerClock
 from wellwired.stores._redis_names import Names, cleared_word, new_word
-from wellwired.stores._redis_scripts import CLEARED, DELETE, INVALIDATE, PURGE, REMOVE, SEEN, STORE
+from wellwired.stores._redis_scripts import CLEARED, DELETE, INVALIDATE, LEASE, LEASED, PURGE, REMOVE, SEEN, STORE
 from wellwired.stores._redis_wire import wire
 from wellwired.stores.codecs import Codec, MsgpackCodec
 from wellwired.stores.damage import DamageLog, Reason
@@ -41,6 +41,7 @@ __all__ = ["RedisStore"]
 _BATCH: Final = 256
 _SCAN: Final = 1000
 _ATTEMPTS: Final = 3
+_TOKEN: Final = 3 * WORD_BYTES  # how long a token is: fence and state; what follows is the word of a lease
 _NEVER: Final = b""
 """A token that lets nothing in."""
 
@@ -56,7 +57,7 @@ class _Item(NamedTuple):
 
 
 class RedisStore:
-    """A `Store` in Redis, safe for threads; also `Many`, `Fenced`, `FencedMany`, `Ordered`, `KeepsStale` and `Tagged`.
+    """A `Store` in Redis, safe for threads; with every ability that there is but limits of time, which its client has.
 
     Errors of the connection pass through as redis-py raised them. Waiting is bounded by the client's own timeouts.
     A Redis that loses writes that it has confirmed, as an asynchronous failover may, loses fences with them.
@@ -188,7 +189,7 @@ class RedisStore:
 
     def fill(self, key: str, entry: Entry[Any], token: bytes, /) -> bool:
         """Stores the entry unless a write of the key's stripe has overtaken it; whether it did."""
-        return bool(self._store("fill", [_Item(key, entry, token)]))
+        return bool(self._store("fill", [_Item(key, entry, token)], token[_TOKEN:]))
 
     def read_many(self, keys: Sequence[str], /) -> _Answers:
         """For every key asked, its entry or None and its token; one MGET if all are there, otherwise two.
@@ -207,7 +208,9 @@ class RedisStore:
 
     def fill_many(self, items: Mapping[str, tuple[Entry[Any], bytes]], /) -> Collection[str]:
         """Stores the entries that no write has overtaken; their keys. One script for each 256."""
-        return self._store("fill", [_Item(key, entry, token) for key, (entry, token) in items.items()])
+        leased = [key for key, (entry, token) in items.items() if token[_TOKEN:] and self.fill(key, entry, token)]
+        plain = [_Item(key, entry, token) for key, (entry, token) in items.items() if not token[_TOKEN:]]
+        return leased + self._store("fill", plain)
 
     def tokens(self, keys: Sequence[str], /) -> dict[str, bytes]:
         """The tokens of this moment; one MGET."""
@@ -230,6 +233,28 @@ class RedisStore:
         """Removes every value that bears one of the tags, in all processes; one script, however many there are."""
         if tags:
             INVALIDATE.run(self._command, [self._names.state, *map(self._names.tag, tags)], (new_word(),))
+
+    # --- Leases
+
+    def lease(self, key: str, seconds: float, /) -> tuple[bool, Entry[Any] | None, bytes]:
+        """Tries to become the one that loads the key; one script."""
+        raw = encode_key(key)
+        name, word = self._prefix + raw, new_word()
+        places = [self._names.state, name, self._names.fence(raw), self._names.lease(raw)]
+        for look in (1, 0):
+            made = (new_word(), self._names.fresh(self._names.state))
+            granted, fence, state, *found = LEASE.run(
+                self._command, places, (word, max(1, milliseconds(seconds) or 1), look, *made)
+            )
+            entry = self._opened((key,), (name,), found, state).get(key) if found else None
+            if entry is not None or not found:
+                return bool(granted), entry, fence + state + (word if granted else _NEVER)
+        return False, None, _NEVER
+
+    def release(self, key: str, token: bytes, /) -> None:
+        """Gives the lease back that came with the token; one script."""
+        if word := token[3 * WORD_BYTES :]:
+            REMOVE.run(self._command, [self._names.lease(encode_key(key))], [word])
 
     def purge(self) -> int:
         """Frees the memory of values that a clear or an invalidated tag has removed; looks at every key to find them.
@@ -305,13 +330,14 @@ class RedisStore:
                 self._command("SET", word, self._names.fresh(word), "NX")
         return {}
 
-    def _store(self, mode: str, items: Sequence[_Item]) -> list[str]:
-        """Runs the script on every item; the keys of those that it stored."""
+    def _store(self, mode: str, items: Sequence[_Item], lease: bytes = b"") -> list[str]:
+        """Runs the script on every item; the keys of those that it stored. A lease is that of a single item."""
         answers: list[int] = []
         words = self._tag_words([tag for item in items for tag in item.entry.tags])
         for _ in range(_ATTEMPTS):
             rest = items[len(answers) :]
-            answers += self._store_packed(mode, [self._packed(item, words) for item in rest])
+            packed = [self._packed(item, words) for item in rest]
+            answers += self._store_leased(packed[0], lease) if lease else self._store_packed(mode, packed)
             if len(answers) == len(items):
                 return [item.key for item, answer in zip(items, answers, strict=True) if answer]
             # Its clock has been set back since it was read, or the namespace was cleared.
@@ -332,11 +358,21 @@ class RedisStore:
             answers += answer
         return answers
 
+    def _store_leased(self, packed: tuple[bytes, tuple[Any, ...]], lease: bytes) -> list[int]:
+        raw, arguments = packed
+        places = [*self._names.places([raw]), self._names.lease(raw)]
+        answer = LEASED.run(self._command, places, ("fill", new_word(), *arguments, lease))
+        return [] if answer == -1 else list(answer)
+
     def _packed(self, item: _Item, words: Mapping[str, bytes]) -> tuple[bytes, tuple[Any, ...]]:
         """The bytes of the key, and the six arguments that the script takes for the item."""
         key, entry, token = item
         raw, life = encode_key(key), milliseconds(entry.left)
-        fence, epoch, invalidated = token[:WORD_BYTES], token[WORD_BYTES : 2 * WORD_BYTES], token[2 * WORD_BYTES :]
+        fence, epoch, invalidated = (
+            token[:WORD_BYTES],
+            token[WORD_BYTES : 2 * WORD_BYTES],
+            token[2 * WORD_BYTES : _TOKEN],
+        )
         if not token:
             epoch = self._epoch()
         if life == 0:
