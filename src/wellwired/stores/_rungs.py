@@ -97,7 +97,7 @@ class Rung:
         self._now = clock.monotonic
         self.hits = self.misses = self.failures = self.fills = self.refused = 0
         self.timeouts = self.skipped = self.stale = 0
-        self._failing = self._told = False
+        self.failing, self._told, self.last_error = False, False, ""
         self._quiet_until = float("-inf")
 
     # --- calls
@@ -181,6 +181,11 @@ class Rung:
         doubtful = self.doubts.marks(keys)
         return self._stale.read_stale([key for key in keys if key not in doubtful] if doubtful else keys)
 
+    def look(self, key: str) -> tuple[Entry[Any] | None, Any]:
+        """What the layer has under a key, stale or fresh, and its token, None if it has none; changes nothing."""
+        token = None if self._ordered is None else self._ordered.tokens((key,))[key]
+        return (self.store.get(key) if self._stale is None else self._stale.read_stale((key,)).get(key)), token
+
     def forget_stale(self, key: str) -> None:
         """Removes what is kept of a key that there is nothing under any more; on a primary within `holding` only."""
         if self._stale is not None and self._stale.read_stale((key,)):
@@ -246,7 +251,7 @@ class Rung:
         self.failures += 1
         if isinstance(error, _CALLERS_OWN):
             return
-        self._failing = True
+        self.failing, self.last_error = True, type(error).__qualname__
         now = self._now()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET_SECONDS
@@ -256,9 +261,9 @@ class Rung:
 
     def works(self) -> None:
         """Notes that a call was answered; logs it if a failure was logged before."""
-        if not self._failing:
+        if not self.failing:
             return
-        self._failing = False
+        self.failing = False
         if self._told:
             self._told = False
             _log.info("store.layer_recovered", store=self.store_name, layer=self.name, failures=self.failures)
@@ -283,7 +288,7 @@ class Rung:
             refused=self.refused,
             doubtful=len(self.doubts),
             doubted=self.doubts.everything is not None,
-            failing=self._failing,
+            failing=self.failing,
             timeouts=self.timeouts,
             skipped=self.skipped,
             stale=self.stale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,7 +18,8 @@ from wellwired.stores._memos import Memos
 from wellwired.stores._plans import WAITING_SHARE, StackPlan
 from wellwired.stores._rungs import Failure, Rung
 from wellwired.stores._walk import Walk
-from wellwired.stores.events import FillDropped, LayerFailed, LayerTurned, Listener
+from wellwired.stores.damage import Damage, DamageLog
+from wellwired.stores.events import FillDropped, LayerFailed, LayerTurned, Listener, ValueDamaged
 from wellwired.stores.layer import FillPolicy, Layer
 from wellwired.stores.memory import MemoryStore
 
@@ -25,7 +27,6 @@ __all__ = ["Stack"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
 
 
 class Stack:
@@ -65,6 +66,10 @@ class Stack:
         top = layers[0].store
         # Whoever shares values in the first layer gets the same object from it anyway.
         self.sharing = isinstance(top, MemoryStore) and top.share
+        for rung in self.rungs:
+            log = getattr(rung.store, "damage", None)
+            if isinstance(log, DamageLog):
+                log.listen(_teller(weakref.ref(self), rung.index))
         renew_in_child(self)
 
     def isolated(self, value: Any) -> Any:
@@ -155,11 +160,17 @@ class Stack:
         wrapped.__cause__ = error
         return wrapped
 
+    def damaged(self, index: int, damage: Damage) -> None:
+        """Tells of a value of a layer that could not be read."""
+        if self.listeners.want_any:
+            told = ValueDamaged(damage.key, index, self.rungs[index].name, damage.reason, self.name)
+            self.background.announce(told)
+
     def present(self, key: str) -> None:
         """Takes note that a fill from outside has put something under a key: nobody may remember its absence."""
         if self.absences is not None:
             with self.fence.writing((key,)):
-                self.absences.forget(key)
+                pass  # a memo counts only while no write has come, so to count as one is enough
 
     def send_up(self, source: int, walks: Sequence[Walk]) -> None:
         """Fills the layers above a source: at once if none of them can wait, else in the background.
@@ -225,3 +236,14 @@ def _shares(rungs: Sequence[Rung]) -> list[float]:
         shares.append(WAITING_SHARE / max(1, waiting + later))
         waiting -= not rung.local
     return shares
+
+
+def _teller(stack: weakref.ref[Stack], index: int) -> Callable[[Damage], None]:
+    """Hands damages of a layer on to a stack for as long as that lives; a layer's store may outlive many."""
+
+    def tell(damage: Damage) -> None:
+        alive = stack()
+        if alive is not None:
+            alive.damaged(index, damage)
+
+    return tell

@@ -21,8 +21,9 @@ from wellwired.middleware import StoreMiddleware, StoreNext, chain
 from wellwired.operations import StoreOperation, StoreVerb
 from wellwired.stores._endpoint import Endpoint, checked_key, checked_tags
 from wellwired.stores._eviction import Node
+from wellwired.stores._observed import Observed
 from wellwired.stores._stack import Stack
-from wellwired.stores.events import BackFill, Listener
+from wellwired.stores.events import BackFill
 from wellwired.stores.layer import FillPolicy, Layer, named_layers
 from wellwired.stores.loader import Missing
 from wellwired.stores.loading import LoadPolicy
@@ -30,20 +31,17 @@ from wellwired.stores.lookups import Lookup
 from wellwired.stores.memory import MemoryStore
 from wellwired.stores.protocols import Entry, Store
 from wellwired.stores.receipts import Receipt
-from wellwired.stores.stats import StoreStats
 
 __all__ = ["DelegatedStore"]
 
 V = TypeVar("V")
 D = TypeVar("D")
-BackFillCallback = TypeVar("BackFillCallback", bound=Callable[[BackFill], object])
-EventCallback = TypeVar("EventCallback", bound=Listener)
 
 _ABSENT: Any = object()
 _NO_NODES: Mapping[str, Node] = {}
 
 
-class DelegatedStore(Generic[V]):
+class DelegatedStore(Observed, Generic[V]):
     """A store made of layers; safe for threads, and usable in a forked child.
 
     Args:
@@ -352,31 +350,7 @@ class DelegatedStore(Generic[V]):
         receipt: Receipt = self._do(StoreVerb.INVALIDATE_TAGS, (), checked_tags(tags))
         return receipt
 
-    # --- who listens, and what goes around
-
-    def on_back_fill(self, callback: BackFillCallback) -> BackFillCallback:
-        """Has the callback called for every layer filled, after those already registered.
-
-        It runs on the store's worker thread; an error in it is counted and logged, and changes nothing.
-
-        Returns:
-            The callback, so that this can decorate it.
-        """
-        self._stack.listeners.add_back_fill(callback)
-        return callback
-
-    def clear_back_fill_callbacks(self) -> None:
-        """Removes every back-fill callback, whenever it was registered; `on_event` callbacks stay."""
-        self._stack.listeners.clear_back_fill()
-
-    def on_event(self, callback: EventCallback) -> EventCallback:
-        """Has the callback called for every event: fills made, refused and dropped, and layers that failed.
-
-        Returns:
-            The callback, so that this can decorate it.
-        """
-        self._stack.listeners.add_any(callback)
-        return callback
+    # --- what goes around
 
     def use(self, *middleware: StoreMiddleware) -> None:
         """Puts middleware around every operation from now on; what is registered later runs first.
@@ -391,22 +365,6 @@ class DelegatedStore(Generic[V]):
                 self._middleware, self._call = together, call
                 open_way = self._memory is not None and not together
                 self._hot = self._memory.nodes if self._memory is not None and open_way else _NO_NODES
-
-    def stats(self) -> StoreStats:
-        """What was counted since the store was made."""
-        stack, loads = self._stack, self._endpoint.loads
-        return StoreStats(
-            store=self.name,
-            layers=tuple(rung.stats() for rung in stack.rungs),
-            loads=loads.loads,
-            joins=loads.flights.joins,
-            pending=stack.background.pending,
-            dropped=stack.background.dropped,
-            untold=stack.background.untold,
-            listener_errors=stack.listeners.errors,
-            refreshes=loads.refreshes,
-            refreshes_left_out=loads.refreshes_left_out,
-        )
 
     # --- the end
 
@@ -479,7 +437,7 @@ class DelegatedStore(Generic[V]):
         """The option of an operation that says by when to answer, if there is a deadline."""
         if deadline is None:
             return {}
-        return {"until": deadline if isinstance(deadline, Deadline) else Deadline.after(deadline, self._stack.clock)}
+        return {"until": self._moment(deadline)}
 
     def _do(
         self, verb: StoreVerb, keys: Sequence[str], value: Any = None, ttl: float | None = None, **options: Any

@@ -19,6 +19,7 @@ __all__ = [
     "Listener",
     "ServedStale",
     "StoreEvent",
+    "ValueDamaged",
 ]
 
 
@@ -103,6 +104,25 @@ class LayerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueDamaged:
+    """A layer had something under a key that could not be read, and that was treated as not there.
+
+    Args:
+        key: the key.
+        layer_index: the layer's place.
+        layer: its name.
+        reason: why, in a word; see `damage.Reason`.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    layer_index: int
+    layer: str
+    reason: str
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LayerTurned:
     """The breaker of a layer has opened, and it is left alone for a while, or closed.
 
@@ -140,6 +160,6 @@ class ServedStale:
     store: str = ""
 
 
-StoreEvent: TypeAlias = BackFill | FillRefused | FillDropped | LayerFailed | LayerTurned | ServedStale
+StoreEvent: TypeAlias = BackFill | FillRefused | FillDropped | LayerFailed | LayerTurned | ServedStale | ValueDamaged
 Listener: TypeAlias = Callable[[Any], object]
 """A function of one event; what it returns is not looked at."""
