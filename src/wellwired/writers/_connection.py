@@ -64,14 +64,14 @@ class WriteConnection(Connection):
         """Refused: the writer returns the connection to its pool."""
         _refuse("close its connection")
 
-    def release(self, *, committed: bool = False) -> None:
+    def release(self, *, ended: bool = False) -> None:
         """Returns the connection to its pool; for the writer.
 
         Args:
-            committed: whether its last statement was an answered COMMIT. Then the pool's own ROLLBACK, which is a
-                round trip on MySQL and MariaDB, has nothing to undo and is left out.
+            ended: whether its last statement was an answered COMMIT or ROLLBACK. Then the pool's own ROLLBACK, which is
+                a round trip on MySQL and MariaDB that no deadline bounds, has nothing to undo and is left out.
         """
-        if committed and not self.invalidated:
+        if ended and not self.invalidated:
             # It leaves the ROLLBACK out where a transaction ends at the close; there is no public way to say so.
             self._transaction = cast(Any, _ENDED)
         super().close()

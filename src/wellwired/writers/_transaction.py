@@ -126,6 +126,7 @@ class Transaction:
         "_leash",
         "_renew",
         "_root",
+        "_undone",
         "phase",
         "request",
     )
@@ -137,6 +138,7 @@ class Transaction:
         self._deadline = deadline
         self._admitted = False
         self._renew = False
+        self._undone = False
         self._connection: WriteConnection | None = None
         self._root: RootTransaction | None = None
         self._leash: Leash | None = None
@@ -271,7 +273,7 @@ class Transaction:
             # The grace may have run out after COMMIT was answered, if this process was stopped for a while.
             if self._leash.severed and not connection.invalidated:
                 connection.invalidate()
-        connection.release(committed=self.phase is Phase.DONE)
+        connection.release(ended=self._undone or self.phase is Phase.DONE)
 
     def _check(self, root: RootTransaction, leash: Leash) -> None:
         connection = self.connection
@@ -338,7 +340,9 @@ class Transaction:
         if connection is None or connection.closed or connection.invalidated:
             return
         if leash is None and not renew:
-            return  # nothing was begun: the pool's own reset is enough
+            leash = self._late_leash(connection)
+            if leash is None:
+                return  # nothing was begun: the pool's own reset is enough
         if renew or leash is None or not leash.allow(self._database.grace) or not self._rolled_back(connection):
             connection.invalidate()
 
@@ -350,4 +354,14 @@ class Transaction:
             driver.rollback()
         except Exception:  # noqa: BLE001 - whatever it is, the roll-back is not confirmed
             return False
-        return not self._severed
+        self._undone = not self._severed
+        return self._undone
+
+    def _late_leash(self, connection: WriteConnection) -> Leash | None:
+        """Bounds for the ROLLBACK of a transaction that ended before it had any; none where nothing is sent for it."""
+        if connection.dialect.name == "sqlite":
+            return None
+        fairy, database = connection.connection, self._database
+        with suppress(AutocommitError):
+            self._leash = database.bounds.begin(fairy.driver_connection, fairy.info, database.grace)
+        return self._leash
