@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from wellwired.handlers._tables import Uniform
+
 __all__ = ["alike", "count_each", "insert_all", "refers_to_itself", "waves"]
 
 Values = dict[str, Any]
@@ -28,8 +30,14 @@ def alike(rows: Sequence[Mapping[str, Any]], positions: Sequence[int] | None = N
     Returns:
         Positions; in each group in their order.
     """
+    chosen = range(len(rows)) if positions is None else positions
+    if isinstance(rows, Uniform):
+        return [list(chosen)] if chosen else []
+    names = list(rows[chosen[0]]) if chosen else []
+    if all(list(rows[position]) == names for position in chosen):
+        return [list(chosen)] if chosen else []
     groups: dict[tuple[str, ...], list[int]] = {}
-    for position in range(len(rows)) if positions is None else positions:
+    for position in chosen:
         groups.setdefault(tuple(rows[position]), []).append(position)
     return list(groups.values())
 
@@ -56,7 +64,7 @@ def waves(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Iterator[li
         Positions: in a group no two rows have one key, all have the same columns, and they are sorted by key. Rows
         with one key are in different groups, in the order in which they came.
     """
-    identity = [tuple(row[name] for name in keys) for row in rows]
+    identity = identities(rows, keys)
     seen: dict[Any, int] = {}
     numbered: list[list[int]] = []
     for position, key in enumerate(identity):
@@ -70,7 +78,15 @@ def waves(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Iterator[li
             yield in_order(group, identity)
 
 
-def in_order(positions: list[int], identity: Sequence[tuple[Any, ...]]) -> list[int]:
+def identities(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any]:
+    """What tells rows apart: the value of the only key, or a tuple of several."""
+    if len(keys) == 1:
+        name = keys[0]
+        return [row[name] for row in rows]
+    return [tuple(row[name] for name in keys) for row in rows]
+
+
+def in_order(positions: list[int], identity: Sequence[Any]) -> list[int]:
     """Positions sorted by key, or as they are if the keys cannot be compared."""
     try:
         return sorted(positions, key=identity.__getitem__)
@@ -95,8 +111,11 @@ def insert_all(
         rows: the rows.
         one: inserts a single row and gives its key, where a database cannot give the keys of many.
     """
+    free = isinstance(rows, Uniform) or not refers_to_itself(table)
+    groups = alike(rows) if free else neighbours(rows)
+    if len(groups) == 1:
+        return _inserted(connection, table, keys, rows, one)
     data: list[Values] = [{}] * len(rows)
-    groups = neighbours(rows) if refers_to_itself(table) else alike(rows)
     for group in groups:
         some = [rows[position] for position in group]
         for position, key in zip(group, _inserted(connection, table, keys, some, one), strict=True):
@@ -105,10 +124,14 @@ def insert_all(
 
 
 def _inserted(
-    connection: sa.Connection, table: sa.Table, keys: Sequence[str], rows: list[Values], one: Callable[..., Any]
+    connection: sa.Connection, table: sa.Table, keys: Sequence[str], rows: Sequence[Values], one: Callable[..., Any]
 ) -> list[Values]:
-    if all(row.get(name) is not None for name in keys for row in rows):
+    """Inserts rows that have the same columns."""
+    if all(name in rows[0] for name in keys) and not any(None in [row[name] for row in rows] for name in keys):
         connection.execute(table.insert(), _sorted(table, rows, keys))
+        if len(keys) == 1:
+            name = keys[0]
+            return [{name: row[name]} for row in rows]
         return [{name: row[name] for name in keys} for row in rows]
     if not connection.dialect.insert_executemany_returning_sort_by_parameter_order:
         return [one(connection, row) for row in rows]
@@ -116,11 +139,12 @@ def _inserted(
     return [dict(zip(keys, row, strict=True)) for row in connection.execute(returning, rows)]
 
 
-def _sorted(table: sa.Table, rows: list[Values], keys: Sequence[str]) -> list[Values]:
+def _sorted(table: sa.Table, rows: Sequence[Values], keys: Sequence[str]) -> Sequence[Values]:
     if refers_to_itself(table):
         return rows
-    identity = [tuple(row[name] for name in keys) for row in rows]
-    return [rows[position] for position in in_order(list(range(len(rows))), identity)]
+    identity = identities(rows, keys)
+    order = in_order(list(range(len(rows))), identity)
+    return [rows[position] for position in order]
 
 
 def count_each(

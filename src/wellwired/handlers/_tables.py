@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import decimal
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from wellwired.errors import InvalidRequestError, RegistrationError
 
-__all__ = ["keys_of", "model_of", "needed_by_insert", "values_of"]
+__all__ = ["Uniform", "keys_of", "model_of", "needed_by_insert", "rows_of", "values_of"]
 
 _KNOWN = frozenset(
     {int, str, float, bool, bytes, dict, list, decimal.Decimal, uuid.UUID}
@@ -105,6 +105,32 @@ def values_of(payload: Any, table: sa.Table) -> dict[str, Any]:
     if unknown := sorted(values.keys() - table.columns.keys()):
         raise InvalidRequestError(f"{table.name} has no column {', '.join(unknown)}", reason="payload")
     return values
+
+
+class Uniform(list[dict[str, Any]]):
+    """Rows that are known to have the same columns."""
+
+
+def rows_of(payloads: Sequence[Any], table: sa.Table) -> list[dict[str, Any]] | None:
+    """The column values of many payloads at once, if all are instances of one model of the table's own.
+
+    Args:
+        payloads: the payloads.
+        table: the table.
+
+    Returns:
+        The values, or None if they are to be taken one by one.
+    """
+    kinds = set(map(type, payloads))
+    model: Any = kinds.pop()
+    if kinds or getattr(model, "__of_table__", None) is not table:
+        return None
+    rows = Uniform(map(msgspec.structs.asdict, payloads))
+    # Fields with a default are those that may be left out.
+    for name in model.__struct_fields__[len(model.__struct_fields__) - len(model.__struct_defaults__) :]:
+        if any(row[name] is msgspec.UNSET for row in rows):
+            return [_set(row) for row in rows]
+    return rows
 
 
 def _set(fields: Mapping[str, Any]) -> dict[str, Any]:

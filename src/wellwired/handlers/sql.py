@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from wellwired.errors import InvalidRequestError
 from wellwired.handlers._many_rows import count_each, insert_all, waves
 from wellwired.handlers._requests import payloads_of
-from wellwired.handlers._tables import keys_of, model_of, needed_by_insert, values_of
+from wellwired.handlers._tables import keys_of, model_of, needed_by_insert, rows_of, values_of
 from wellwired.handlers._upserts import Upsert
 from wellwired.handlers.protocol import NamesChanges, PayloadModel
 from wellwired.operations import WriteRequest
@@ -71,6 +71,8 @@ class TableHandler:
         self.changes = changes
         self._work, self._work_many = work, many
         self._needed = needed
+        # The model of the table itself has what is needed as required fields.
+        self._is_own_model = getattr(payload_model, "__of_table__", None) is table
 
     def handle(self, request: WriteRequest, connection: sa.Connection) -> Any:
         """Does the write in the writer's transaction.
@@ -86,7 +88,11 @@ class TableHandler:
         Raises:
             InvalidRequestError: as for `handle`, for one of them.
         """
-        return self._work_many(connection, [self._values(payload) for payload in payloads_of(requests)])
+        payloads = payloads_of(requests)
+        rows = rows_of(payloads, self.table) if self._is_own_model else None
+        if rows is None:
+            rows = [self._values(payload) for payload in payloads]
+        return self._work_many(connection, rows)
 
     def _values(self, payload: Any) -> Values:
         values = values_of(payload, self.table)

@@ -29,7 +29,7 @@ from wellwired.middleware.chain import WriteMiddleware
 from wellwired.middleware.events import APPLIED, OK, WriteEvent, failed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 
-__all__ = ["BatchEvent", "BatchMiddleware", "BatchNext", "CountsBatches", "batch_event", "events_of", "many_of"]
+__all__ = ["BatchEvent", "BatchMiddleware", "BatchNext", "CountsBatches", "events_of", "many_of"]
 
 BatchNext: TypeAlias = Callable[[Sequence[WriteOperation]], Sequence[WriteResult[Any] | WriteError]]
 """Takes operations of one target and type, gives the answer of each by position; raises nothing for one of them."""
@@ -92,46 +92,6 @@ def many_of(middleware: Sequence[WriteMiddleware]) -> tuple[BatchMiddleware, ...
     """
     found = tuple(getattr(one, "many", None) for one in middleware)
     return found if all(callable(one) for one in found) else None  # type: ignore[return-value]  # it was looked at
-
-
-def batch_event(
-    writer: str,
-    request: WriteRequest,
-    answers: Sequence[WriteResult[Any] | WriteError],
-    *,
-    duration: float,
-    alike: bool,
-) -> BatchEvent:
-    """The event of a group.
-
-    Args:
-        writer: the name of the writer, or "".
-        request: the first of its requests.
-        answers: what became of each.
-        duration: seconds from the beginning of the group to its last answer.
-        alike: whether all requests came with the same meta.
-    """
-    counts: dict[tuple[str, str], int] = {}
-    reasons: dict[str, int] = {}
-    warnings: dict[str, None] = {}
-    attempts = applied = replayed = 0
-    for answer in answers:
-        attempts = max(attempts, answer.attempts)
-        if isinstance(answer, WriteResult):
-            applied += 1
-            replayed += answer.replayed
-            if answer.warnings:
-                warnings.update(dict.fromkeys(answer.warnings))
-            continue
-        ended = (answer.code.value, answer.outcome.value)
-        counts[ended] = counts.get(ended, 0) + 1
-        if answer.reason:
-            reasons[answer.reason] = reasons.get(answer.reason, 0) + 1
-    if applied:
-        counts[OK, APPLIED] = applied
-    meta = request.meta if alike else {}
-    told = tuple(warnings)
-    return BatchEvent(writer, request.target, request.type, counts, reasons, attempts, duration, replayed, meta, told)
 
 
 def events_of(

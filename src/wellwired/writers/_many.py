@@ -21,7 +21,7 @@ from wellwired.handlers.payload import validate_many
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath
-from wellwired.writers._answers import Answer, Answers, atomic_failure, error_for
+from wellwired.writers._answers import Answer, Answers, Committed, atomic_failure, error_for
 from wellwired.writers._endpoint import unusable
 from wellwired.writers._keys import fingerprint
 from wellwired.writers._many_chunk import Chunk, Chunks
@@ -79,17 +79,18 @@ class Batching:
     def write(self, requests: Iterable[WriteRequest], *, atomic: bool, ordered: bool, timeout: float | None) -> Answers:
         """See `WriteManager.write_many`."""
         given, began = list(requests), self._clock.monotonic()
-        answers: dict[int, Answer] = {}
         limit = Deadline.never(self._clock) if timeout is None else Deadline(began + timeout, self._clock)
+        if not atomic and _all_plain(given):
+            return self._done(given, limit, plain=True)
+        answers: dict[int, Answer] = {}
         positions, keys = self._sound(given, answers, began)
         if atomic:
             answers |= self._all_or_nothing(given, positions, answers, limit)
         else:
             for group in grouped(keys, ordered=ordered):
                 chosen = [positions[at] for at in group]
-                several = [given[at] for at in chosen]
-                answers |= zip(chosen, self._done(several, limit), strict=True)
-        return Answers([answers[at] for at in range(len(given))])
+                answers |= zip(chosen, self._done([given[at] for at in chosen], limit), strict=True)
+        return Answers([[answers[at] for at in range(len(given))]])
 
     def _sound(
         self, given: Sequence[WriteRequest], answers: dict[int, Answer], began: float
@@ -97,36 +98,31 @@ class Batching:
         """The positions of requests whose fields are right, and by what to group them; answers for the others."""
         positions: list[int] = []
         keys: list[Hashable] = []
-        target = kind = last = None
         for position, request in enumerate(given):
-            # Most are about the same thing as the one before: what was checked there holds here.
-            alike = type(request) is WriteRequest and request.target is target and request.type is kind
-            if not alike or request.timeout is not None or request.idempotency_key is not None or request.meta:
-                try:
-                    check_request(request)
-                except WriteError as error:
-                    answers[position] = self._refuse(request, error, began)
-                    continue
-                if not alike or request.timeout is not None:
-                    last = (request.target, request.type, request.timeout)
-                target, kind = (request.target, request.type) if request.timeout is None else (None, None)
+            try:
+                check_request(request)
+            except WriteError as error:
+                answers[position] = self._refuse(request, error, began)
+                continue
             positions.append(position)
-            keys.append(last)
+            keys.append((request.target, request.type, request.timeout))
         return positions, keys
 
-    def _done(self, requests: list[WriteRequest], limit: Deadline) -> Sequence[Answer]:
+    def _done(self, requests: list[WriteRequest], limit: Deadline, *, plain: bool = False) -> Answers:
         if len(requests) == 1:
-            return [self._alone(requests[0], limit)]
-        began, chunks = self._clock.monotonic(), self._chunks
+            return Answers([[self._alone(requests[0], limit)]])
+        began, chunks, name = self._clock.monotonic(), self._chunks, ""
         try:
             writer, handler = self._route(requests[0])
         except Exception as error:  # noqa: BLE001 - it becomes the answer
             failure = error if isinstance(error, WriteError) else unusable(error)
-            refused: list[Answer] = [error_for(failure, request) for request in requests]
-            return self._told("", requests, refused, began)
-        if chunks is None or not isinstance(writer, WritesMany):
-            return [self._alone(request, limit) for request in requests]
-        return self._told(writer.name, requests, self._in_chunks(writer, handler, requests, limit, chunks), began)
+            answers = Answers([[error_for(failure, request) for request in requests]])
+        else:
+            if chunks is None or not isinstance(writer, WritesMany):
+                return Answers([[self._alone(request, limit) for request in requests]])
+            name = writer.name
+            answers = self._in_chunks(_Admitted(writer, handler, requests, self._aftermath, plain=plain), limit, chunks)
+        return self._told(name, requests, answers, began, plain=plain)
 
     def _alone(self, request: WriteRequest, limit: Deadline) -> Answer:
         began = self._clock.monotonic()
@@ -144,36 +140,54 @@ class Batching:
             # An answer that is kept must not keep the frames of its write alive.
             return error.with_traceback(None)
 
-    def _in_chunks(
-        self, writer: Writer, handler: Handler, requests: list[WriteRequest], limit: Deadline, chunks: Chunks
-    ) -> list[Answer]:
-        admitted = _Admitted(writer, handler, requests, self._aftermath)
+    def _in_chunks(self, admitted: _Admitted, limit: Deadline, chunks: Chunks) -> Answers:
+        every = chunked(admitted.open(), getattr(admitted.writer, "batch_size", BATCH_SIZE))
+        if not (admitted.faults or admitted.keyed):
+            return Answers([self._sent(admitted, positions, limit, chunks) for positions in every])
         answers: dict[int, Answer] = dict(admitted.faults)
-        for positions in chunked(admitted.open(), getattr(writer, "batch_size", BATCH_SIZE)):
-            answers |= self._chunk(admitted, positions, limit, chunks, atomic=False)
-        return [answers[at] for at in range(len(requests))]
+        for positions in every:
+            answers |= self._chunk(admitted, positions, limit, chunks)
+        return Answers([[answers[at] for at in range(len(admitted.requests))]])
 
     def _chunk(
-        self, admitted: _Admitted, positions: Sequence[int], limit: Deadline, chunks: Chunks, *, atomic: bool
+        self,
+        admitted: _Admitted,
+        positions: Sequence[int],
+        limit: Deadline,
+        chunks: Chunks,
+        *,
+        atomic: bool = False,
     ) -> Mapping[int, Answer]:
+        """Does some that may have one idempotency key twice."""
         repeats = admitted.repeats(positions)
         answers: dict[int, Answer] = dict(repeats.reused)
         if repeats.first and not (atomic and answers):
-            began = self._clock.monotonic()
-            chunk = admitted.chunk(repeats.first, began, self._deadline(admitted, repeats.first, began, limit), atomic)
-            done = self._followed(chunk, chunks)
+            done = self._sent(admitted, repeats.first, limit, chunks, atomic=atomic)
             answers |= zip(repeats.first, done, strict=True)
         for position, first in repeats.same.items():
             if first in answers:
                 answers[position] = _same(answers[first], admitted.requests[position])
         return answers
 
+    def _sent(
+        self,
+        admitted: _Admitted,
+        positions: Sequence[int],
+        limit: Deadline,
+        chunks: Chunks,
+        *,
+        atomic: bool = False,
+    ) -> Sequence[Answer]:
+        began = self._clock.monotonic()
+        deadline = self._deadline(admitted, positions, began, limit)
+        return self._followed(admitted.chunk(positions, began, deadline, atomic), chunks)
+
     def _deadline(self, admitted: _Admitted, positions: Sequence[int], began: float, limit: Deadline) -> Deadline:
         given = {admitted.requests[at].timeout for at in positions} if admitted.mixed else {admitted.timeout}
         seconds = min(self._timeout if one is None else one for one in given)
         return limit if limit.at <= began + seconds else Deadline(began + seconds, self._clock)
 
-    def _followed(self, chunk: Chunk, chunks: Chunks) -> list[Answer]:
+    def _followed(self, chunk: Chunk, chunks: Chunks) -> Sequence[Answer]:
         """Writes a chunk, with what follows for its stores and dead letters, and the time that it took."""
         aftermath, requests = self._aftermath, chunk.requests
         try:
@@ -183,34 +197,25 @@ class Batching:
             aftermath.committed([(request, chunk.handler) for request in requests])
             raise
         duration = self._clock.monotonic() - chunk.began
-        for at, answer in enumerate(answers):
-            if isinstance(answer, WriteResult):
-                if answer.duration == 0.0:
-                    # The writer made it a moment ago, and a new one would take as long as the row itself.
-                    object.__setattr__(answer, "duration", duration)
-                else:
-                    answers[at] = replace(answer, duration=duration)
-            else:
-                answers[at] = answer.with_traceback(None)
-        self._follow(chunk, answers)
-        return answers
-
-    def _follow(self, chunk: Chunk, answers: list[Answer]) -> None:
-        failed = {at: answer for at, answer in enumerate(answers) if isinstance(answer, WriteError)}
-        for at, error in failed.items():
-            self._aftermath.failed([(chunk.requests[at], chunk.handler)], error)
-        if not self._aftermath.evicts:
-            return
-        done = [at for at in range(len(answers)) if at not in failed]
-        warnings = self._aftermath.committed([(chunk.requests[at], chunk.handler) for at in done])
-        for at in done if warnings else ():
-            answers[at] = _warned(answers[at], warnings)
+        if isinstance(answers, Committed):
+            answers.duration = duration
+        else:
+            answers = [_timed(answer, duration) for answer in answers]
+            for at, answer in enumerate(answers):
+                if isinstance(answer, WriteError):
+                    aftermath.evict_in_doubt([(requests[at], chunk.handler)], answer)
+        if not aftermath.evicts:
+            return answers
+        done = [at for at, answer in enumerate(answers) if isinstance(answer, WriteResult)]
+        warnings = aftermath.committed([(requests[at], chunk.handler) for at in done])
+        return [_warned(answer, warnings) if at in done else answer for at, answer in enumerate(answers)]
 
     def _told(
-        self, writer: str, requests: Sequence[WriteRequest], answers: Sequence[Answer], began: float
-    ) -> Sequence[Answer]:
-        warnings = self._telling(writer, requests, answers, self._clock.monotonic() - began)
-        return [_warned(answer, warnings) for answer in answers] if warnings else answers
+        self, writer: str, requests: Sequence[WriteRequest], answers: Answers, began: float, *, plain: bool = False
+    ) -> Answers:
+        duration = self._clock.monotonic() - began
+        warnings = self._telling(writer, requests, answers, duration, plain=plain)
+        return Answers([[_warned(answer, warnings) for answer in answers]]) if warnings else answers
 
     def _all_or_nothing(
         self, given: Sequence[WriteRequest], positions: list[int], answers: Mapping[int, Answer], limit: Deadline
@@ -228,13 +233,13 @@ class Batching:
             failure = error if isinstance(error, WriteError) else unusable(error)
             done: Mapping[int, Answer] = {at: error_for(failure, request) for at, request in enumerate(requests)}
         else:
-            admitted = _Admitted(writer, handler, requests, self._aftermath)
+            admitted = _Admitted(writer, handler, requests, self._aftermath, plain=False)
             done = dict(admitted.faults)
             if not done:
                 done = self._chunk(admitted, admitted.open(), limit, chunks, atomic=True)
             done = {**_none(range(len(requests)), requests, done), **done}
         for group in grouped(request.type for request in requests):
-            told = self._told(name, [requests[at] for at in group], [done[at] for at in group], began)
+            told = self._told(name, [requests[at] for at in group], Answers([[done[at] for at in group]]), began)
             done = {**done, **dict(zip(group, told, strict=True))}
         return {positions[at]: answer for at, answer in done.items()}
 
@@ -265,18 +270,21 @@ class _Admitted:
         handler: their handler.
         requests: the requests as they came.
         aftermath: names the keys that they change.
+        plain: whether it is known that none has a timeout, a key or changes of its own.
     """
 
-    def __init__(self, writer: Writer, handler: Handler, requests: list[WriteRequest], aftermath: Aftermath) -> None:
+    def __init__(
+        self, writer: Writer, handler: Handler, requests: list[WriteRequest], aftermath: Aftermath, *, plain: bool
+    ) -> None:
         self.writer, self.handler, self.requests = writer, handler, requests
         self.timeout = requests[0].timeout
         self.faults: dict[int, WriteError] = {}
-        self.mixed = len({request.timeout for request in requests}) > 1
-        self._keyed = False
+        self.mixed = not plain and len({request.timeout for request in requests}) > 1
+        self.keyed = False
         self._again: list[bool] = [bool(getattr(handler, "idempotent", False))] * len(requests)
         self._payloads, self.faults = self._validated()
         names = getattr(handler, "changes", None) is not None
-        for position, request in enumerate(requests):
+        for position, request in enumerate(requests) if names or not plain else ():
             if names or request.idempotency_key is not None or request.changes:
                 self._look_closer(position, request, aftermath)
 
@@ -297,7 +305,7 @@ class _Admitted:
             self.faults[position] = error
         except Exception as error:  # noqa: BLE001 - it becomes the answer
             self.faults[position] = error_for(unusable(error), request)
-        self._keyed = self._keyed or request.idempotency_key is not None
+        self.keyed = self.keyed or request.idempotency_key is not None
 
     def open(self) -> list[int]:
         """The positions of those that were not refused."""
@@ -307,7 +315,7 @@ class _Admitted:
 
     def repeats(self, positions: Sequence[int]) -> _Same:
         """Which of some are there twice, by their idempotency keys."""
-        if not self._keyed or not getattr(self.writer, "keeps_keys", False):
+        if not self.keyed or not getattr(self.writer, "keeps_keys", False):
             return _Same(positions, {}, {})
         keys: list[tuple[str, str] | None] = [self._key(at) for at in positions]
         found: Repeats = repeats_in(keys)
@@ -343,6 +351,30 @@ class _Same:
 
     def __init__(self, first: Sequence[int], same: Mapping[int, int], reused: Mapping[int, WriteError]) -> None:
         self.first, self.same, self.reused = first, same, reused
+
+
+def _all_plain(given: Sequence[WriteRequest]) -> bool:
+    """Whether all requests have one sound target and type and nothing else but a payload."""
+    if not given:
+        return False
+    try:
+        check_request(given[0])
+    except WriteError:
+        return False
+    target, kind = given[0].target, given[0].type
+    for one in given:
+        if type(one) is not WriteRequest or one.target != target or one.type != kind or one.timeout is not None:
+            return False
+        if one.idempotency_key is not None or one.meta or one.changes or type(one.meta) is not dict:
+            return False
+    return True
+
+
+def _timed(answer: Answer, duration: float) -> Answer:
+    if isinstance(answer, WriteResult):
+        return replace(answer, duration=duration)
+    # An answer that is kept must not keep the frames of its write alive.
+    return answer.with_traceback(None)
 
 
 def _same(answer: Answer, request: WriteRequest) -> Answer:

@@ -26,7 +26,7 @@ from wellwired.middleware.observe import notify
 from wellwired.middleware.policy import RetryPolicy
 from wellwired.middleware.retry import inside_retries
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
-from wellwired.writers._answers import Answer, error_for
+from wellwired.writers._answers import Answer, Committed, error_for
 from wellwired.writers._many_retry import Again, Tries
 from wellwired.writers._many_seal import sealed_many
 from wellwired.writers.protocol import WritesMany
@@ -120,7 +120,7 @@ class Chunks:
         self._attempt = chain(_attempt, inside)
         self._around, self._each = around, each
 
-    def lead(self, chunk: Chunk) -> list[Answer]:
+    def lead(self, chunk: Chunk) -> Sequence[Answer]:
         """Writes a chunk; raises nothing for it.
 
         Returns:
@@ -129,15 +129,17 @@ class Chunks:
         if not self._around:
             return self._retried(chunk)
         call = sealed_many(self._around, lambda operations: self._retried(chunk.of(operations)))
-        return list(call(chunk.operations()))
+        return call(chunk.operations())
 
-    def _retried(self, chunk: Chunk) -> list[Answer]:
+    def _retried(self, chunk: Chunk) -> Sequence[Answer]:
         with inside_retries() as nested:
             policy = RetryPolicy(attempts=1) if nested else self._retries.policy
             tries = Tries(policy, chunk.repeatable, atomic=chunk.atomic)
-            answers = self._tried(chunk)
-            self._refund(chunk, answers, None)
-            pending: Sequence[int] = range(len(answers)) if _any_errors(answers) else ()
+            first = self._tried(chunk)
+            self._refund(chunk, first, None)
+            if not _any_errors(first):
+                return first
+            answers, pending = list(first), list(range(len(first)))
             warnings: tuple[str, ...] = ()
             while pending:
                 errors = {at: one for at in pending if isinstance(one := answers[at], WriteError)}
@@ -156,7 +158,7 @@ class Chunks:
 
     def _refund(self, chunk: Chunk, answers: Sequence[Answer], mended: WriteError | None) -> None:
         """Puts back what a try that did anything has earned: one price, as one was paid."""
-        if any(issubclass(kind, WriteResult) for kind in _kinds(answers)):
+        if _any_results(answers):
             self._retries.budget.refund(chunk.name, mended)
 
     def _decided(self, chunk: Chunk, tries: Tries, errors: Mapping[int, WriteError]) -> Again | None:
@@ -172,13 +174,13 @@ class Chunks:
         self._retries.clock.sleep(wait)
         return warnings
 
-    def _tried(self, chunk: Chunk) -> list[Answer]:
+    def _tried(self, chunk: Chunk) -> Sequence[Answer]:
         if not self._each:
             return self._sent(chunk)
         call: BatchNext = sealed_many(self._each, lambda operations: self._sent(chunk.of(operations)))
-        return list(call(chunk.operations()))
+        return call(chunk.operations())
 
-    def _sent(self, chunk: Chunk) -> list[Answer]:
+    def _sent(self, chunk: Chunk) -> Sequence[Answer]:
         job = _Job(chunk)
         label = WriteRequest(chunk.requests.originals[0].target, chunk.handler.type, job)
         try:
@@ -222,14 +224,14 @@ class _Job:
 
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
-        self.answers: list[Answer] | None = None
+        self.answers: Sequence[Answer] | None = None
 
 
 def _attempt(operation: WriteOperation) -> WriteResult[Any]:
     """Hands a chunk to its writer; raises its first error if nothing of it was done."""
     job: _Job = operation.request.payload
     job.answers = answers = _asked(job.chunk, operation.deadline)
-    if any(isinstance(answer, WriteResult) for answer in answers):
+    if _any_results(answers):
         return WriteResult()
     first = answers[0]
     assert isinstance(first, WriteError), "it is no result"
@@ -237,7 +239,7 @@ def _attempt(operation: WriteOperation) -> WriteResult[Any]:
     raise next((one for one in answers if isinstance(one, WriteError) and one.retry is not Retry.NEVER), first)
 
 
-def _asked(chunk: Chunk, deadline: Deadline) -> list[Answer]:
+def _asked(chunk: Chunk, deadline: Deadline) -> Sequence[Answer]:
     requests = chunk.requests
     if deadline.passed:
         return [too_late(request) for request in requests.originals]
@@ -249,21 +251,21 @@ def _asked(chunk: Chunk, deadline: Deadline) -> list[Answer]:
         return [error_for(error, request) for request in requests.originals]
     except Exception as error:  # noqa: BLE001 - each request has it as the cause of its error
         return [_broken(chunk, request, f"raised {type(error).__name__}", error) for request in requests.originals]
-    if (
-        isinstance(answers, list)
-        and len(answers) == len(requests)
-        and all(_is_answer(kind) for kind in _kinds(answers))
-    ):
+    if isinstance(answers, Sequence) and len(answers) == len(requests) and all(map(_is_answer, _kinds(answers))):
         return answers
     return [_broken(chunk, request, "did not answer for each request", None) for request in requests.originals]
 
 
 def _kinds(answers: Sequence[object]) -> set[type]:
-    return set(map(type, answers))
+    return {WriteResult} if isinstance(answers, Committed) else set(map(type, answers))
 
 
 def _is_answer(kind: type) -> bool:
     return issubclass(kind, WriteResult | WriteError)
+
+
+def _any_results(answers: Sequence[object]) -> bool:
+    return any(issubclass(kind, WriteResult) for kind in _kinds(answers))
 
 
 def _any_errors(answers: Sequence[object]) -> bool:

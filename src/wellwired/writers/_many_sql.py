@@ -20,7 +20,7 @@ from wellwired.handlers._requests import Requests
 from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
-from wellwired.writers._answers import Answer, atomic_failure, error_for
+from wellwired.writers._answers import Answer, Committed, atomic_failure, error_for
 from wellwired.writers._bisect import Bisection, Span
 from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went, not_taken
 from wellwired.writers._connection import WriteConnection
@@ -78,9 +78,10 @@ class SQLBatch:
         self.atomic = atomic
         self.keys: dict[int, Key] = {}
         self._answers: dict[int, Answer] = {}
+        self._whole: Committed | None = None
         self._make_keys(key_of)
 
-    def run(self) -> list[Answer]:
+    def run(self) -> Sequence[Answer]:
         """Makes the attempt.
 
         Returns:
@@ -94,6 +95,8 @@ class SQLBatch:
                 break
             except KeyTakenError:
                 self._replay([position for position in self._open() if position in self.keys])
+        if self._whole is not None:
+            return self._whole
         for position in self._open():
             self._answers[position] = came_and_went(self.requests[position], "lock")
         return [self._answers[position] for position in range(len(self.requests))]
@@ -107,6 +110,8 @@ class SQLBatch:
                     self._answers[position] = error
 
     def _open(self) -> list[int]:
+        if not self._answers:
+            return list(range(len(self.requests)))
         return [position for position in range(len(self.requests)) if position not in self._answers]
 
     def _may_go_on(self) -> bool:
@@ -131,7 +136,9 @@ class SQLBatch:
                     self._answers.update(attempt.none_but({some.at: some.failure}))
                     return
                 continue
-            if failure is None:
+            if failure is None and attempt.flawless and len(here) == len(self.requests):
+                self._whole = Committed(attempt.data)
+            elif failure is None:
                 self._answers.update(attempt.answers())
             elif not self.atomic and len(here) > 1 and _may_be_about_one(failure):
                 plan.failed()
@@ -175,10 +182,12 @@ class _Attempt:
         self._batch = batch
         self._positions = positions
         self._requests = batch.requests.chosen(positions)
-        self._keys = {here: batch.keys[there] for here, there in enumerate(positions) if there in batch.keys}
+        self._keys: dict[int, Key] = {}
+        if batch.keys:
+            self._keys = {here: batch.keys[there] for here, there in enumerate(positions) if there in batch.keys}
         self._many: Many | None = getattr(batch.handler, "handle_many", None)
         self._transaction = Transaction(batch.database, batch.requests.originals[positions[0]], batch.deadline)
-        self._data: list[Any] = [None] * len(positions)
+        self.data: list[Any] = [None] * len(positions)
         self._errors: dict[int, WriteError] = {}
         self._after: list[tuple[Collected, Span]] = []
         self._warnings: dict[int, tuple[str, ...]] = {}
@@ -222,6 +231,11 @@ class _Attempt:
         self._follow_up(trouble)
         return None
 
+    @property
+    def flawless(self) -> bool:
+        """Whether there is nothing to say but the data of each, after `run` has returned None."""
+        return not (self._errors or self._warnings)
+
     def answers(self) -> dict[int, Answer]:
         """By position in the batch, what became of each after `run` has returned None."""
         if self._batch.atomic and self._errors:
@@ -229,7 +243,7 @@ class _Attempt:
         answers: dict[int, Answer] = {}
         for here, there in enumerate(self._positions):
             answers[there] = self._errors.get(here) or WriteResult(
-                True, "committed", self._data[here], warnings=self._warnings.get(here, ())
+                True, "committed", self.data[here], warnings=self._warnings.get(here, ())
             )
         return answers
 
@@ -305,7 +319,7 @@ class _Attempt:
                 data = self._many(requests, connection)
                 if len(data) != len(span):
                     raise _miscounted(len(data), len(span))
-                self._data[span.start : span.stop] = data
+                self.data[span.start : span.stop] = data
         if collected.mark:
             self._after.append((collected, span))
         if keys:
@@ -315,7 +329,7 @@ class _Attempt:
         handle = self._batch.handler.handle
         for here, request in enumerate(requests, span.start):
             self._at, self._transaction.request = here, request
-            self._data[here] = handle(request, connection)
+            self.data[here] = handle(request, connection)
             # An error that it swallowed may have spoilt the transaction, and the next one must not be blamed for it.
             self._transaction.check()
         # What goes wrong from here on is not known to be about the last one.
@@ -333,9 +347,9 @@ class _Attempt:
     def _store(self, keys: Mapping[int, Key], connection: WriteConnection) -> None:
         forms: dict[str, bytes] = {}
         for here, key in keys.items():
-            if self._data[here] is not None:
+            if self.data[here] is not None:
                 self._at = here
-                forms[key.id] = stored_form(self._data[here])
+                forms[key.id] = stored_form(self.data[here])
         self._at = None
         store_many(connection, forms)
 

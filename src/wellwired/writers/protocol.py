@@ -110,7 +110,7 @@ class WritesMany(Protocol):
 
     def write_batch(
         self, requests: Sequence[WriteRequest], *, handler: Handler, deadline: Deadline, atomic: bool
-    ) -> list[WriteResult[Any] | WriteError]:
+    ) -> Sequence[WriteResult[Any] | WriteError]:
         """Makes one attempt at all of them, in one transaction if the backend has such. Never tries twice.
 
         What is wrong with one request is its own error, and the others take effect without it. What ends the whole
