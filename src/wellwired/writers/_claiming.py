@@ -96,6 +96,7 @@ def once(transaction: Transaction, key: Key, request: WriteRequest, handler: Han
     connection = transaction.connection
     for _ in range(LOOKS):
         if _taken(transaction, key, request):
+            transaction.keys.append(key)
             data = handler.handle(request, connection)
             store(connection, key, data)
             return WriteResult(message="written", data=data)

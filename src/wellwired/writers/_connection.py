@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, RootTransaction, event
 from sqlalchemy.engine import ExceptionContext
 
 from wellwired.errors import BackendError, Phase
+from wellwired.writers._checkout import answered
 from wellwired.writers._native import native_code
 from wellwired.writers._rules import Rule
 from wellwired.writers.classification import find_rule
@@ -74,6 +75,7 @@ class WriteConnection(Connection):
         if ended and not self.invalidated:
             # It leaves the ROLLBACK out where a transaction ends at the close; there is no public way to say so.
             self._transaction = cast(Any, _ENDED)
+            answered(self.connection.driver_connection)
         super().close()
 
     def note(self, error: BaseException) -> None:

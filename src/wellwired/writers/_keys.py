@@ -8,7 +8,8 @@ payload's fingerprint tells whether a second request with the key is the same re
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -42,9 +43,15 @@ class Kept:
 
     Args:
         data: the result's data, as JSON gives it back.
+        attempt: the word of the attempt that has left it.
     """
 
     data: Any
+    attempt: str = ""
+
+
+def _word() -> str:
+    return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class Key:
         fingerprint: see `fingerprint`.
         now: the time of day, in seconds since the Unix epoch.
         expires: when the key may be forgotten, likewise.
+        attempt: a word that no other attempt has, by which it knows its own row afterwards.
     """
 
     id: str
@@ -66,6 +74,7 @@ class Key:
     fingerprint: str
     now: int
     expires: int
+    attempt: str = field(default_factory=_word, repr=False)
 
     @classmethod
     def of(cls, request: WriteRequest, *, now: float, ttl: float) -> Key:

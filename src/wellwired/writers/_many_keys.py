@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from wellwired.errors import InvalidRequestError
 from wellwired.writers._keys import Kept, Key, reused
-from wellwired.writers.idempotency import table
+from wellwired.writers.idempotency import row_of, table
 
 __all__ = ["claim_many", "look_many", "store_many"]
 
@@ -32,18 +32,8 @@ def claim_many(connection: Connection, keys: Sequence[Key]) -> None:
         connection: in the writes' transaction.
         keys: different ones.
     """
-    rows = [
-        {
-            "id": key.id,
-            "target": key.target,
-            "type": key.type,
-            "fingerprint": key.fingerprint,
-            "created_at": key.now,
-            "expires_at": key.expires,
-        }
-        # Every batch takes its keys in one order, so that two with the same ones wait and do not deadlock.
-        for key in sorted(keys, key=lambda key: key.id)
-    ]
+    # Every batch takes its keys in one order, so that two with the same ones wait and do not deadlock.
+    rows = [row_of(key) for key in sorted(keys, key=lambda key: key.id)]
     connection.execute(_claim, rows)
 
 

@@ -26,8 +26,10 @@ from wellwired.writers._checkout import CheckoutLateError
 from wellwired.writers._connection import WriteConnection
 from wellwired.writers._failures import POOL_FULL, TOO_LATE, fill, write_error
 from wellwired.writers._gate import Gate
+from wellwired.writers._keys import Key
 from wellwired.writers._native import login_trouble, native_code, shown_code
 from wellwired.writers._rules import Rule
+from wellwired.writers._xids import Xid, begin_numbered
 from wellwired.writers.classification import Speed, Verdict, classify
 from wellwired.writers.protocol import handler_failed
 
@@ -69,11 +71,22 @@ class Database:
         bounds: how its transactions are kept within their deadlines.
         grace: seconds that a COMMIT or ROLLBACK may take, whatever the deadline.
         rules: the application's own rules about error codes.
+        numbered: whether transactions are begun with their number read; see `_xids`.
     """
 
-    __slots__ = ("_own", "bounds", "engine", "gate", "grace", "rules")
+    __slots__ = ("_own", "bounds", "engine", "gate", "grace", "numbered", "rules")
 
-    def __init__(self, engine: Engine, gate: Gate, bounds: Bounds, grace: float, rules: Mapping[Any, Rule]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        gate: Gate,
+        bounds: Bounds,
+        grace: float,
+        rules: Mapping[Any, Rule],
+        *,
+        numbered: bool = False,
+    ) -> None:
+        self.numbered = numbered
         self.engine = engine
         self.gate = gate
         self.bounds = bounds
@@ -127,13 +140,21 @@ class Transaction:
         "_renew",
         "_root",
         "_undone",
+        "grace",
+        "keys",
         "phase",
         "request",
+        "xid",
     )
 
     def __init__(self, database: Database, request: WriteRequest, deadline: Deadline) -> None:
         self.phase = Phase.ADMIT
         self.request = request
+        self.keys: list[Key] = []
+        """Idempotency keys that it has taken, by which its end can be known."""
+        self.xid: Xid | None = None
+        self.grace = deadline
+        """By when COMMIT must have been answered; set when it is sent."""
         self._database = database
         self._deadline = deadline
         self._admitted = False
@@ -169,6 +190,8 @@ class Transaction:
         if left <= 0:
             raise _StoppedError(TOO_LATE, _NO_TIME_WORDS)
         self._leash = database.bounds.begin(fairy.driver_connection, fairy.info, left)
+        if database.numbered:
+            self.xid = begin_numbered(fairy.driver_connection)
         self.phase = Phase.EXECUTE
         return connection
 
@@ -188,8 +211,14 @@ class Transaction:
         if not leash.allow(self._database.grace):
             raise _StoppedError(TOO_LATE)
         self.phase = Phase.COMMIT
+        if self.keys or self.xid is not None:
+            self.grace = Deadline.after(self._database.grace)
         root.commit()
         self.phase = Phase.DONE
+
+    def again(self) -> Transaction:
+        """Another transaction for the same write, until the end of the grace, to look what became of this one."""
+        return Transaction(self._database, self.request, self.grace)
 
     def judge(self, error: BaseException) -> WriteError | None:
         """Judges a failure, and leaves the transaction as it is.

@@ -18,6 +18,7 @@ from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._claiming import once
 from wellwired.writers._failures import spoilt
 from wellwired.writers._keys import Key
+from wellwired.writers._resolving import COMMITTED_LATE, is_open, resolved
 from wellwired.writers._transaction import Database, Transaction
 
 __all__ = ["SQLUnit"]
@@ -86,19 +87,19 @@ class SQLUnit:
         """See `wellwired.writers.protocol.Unit.savepoint`."""
         if not self.usable:
             raise spoilt(self._label.target, self._failed)
-        name = f"wellwired_{self._depth + 1}"
+        name, keys = f"wellwired_{self._depth + 1}", len(self._transaction.keys)
         self._step(lambda: self._transaction.set_savepoint(name))
         self._depth += 1
         try:
             yield
         except BaseException:
             self._depth -= 1
-            self._go_back(name)
+            self._go_back(name, keys)
             raise
         self._depth -= 1
         if self._failed is not None:
             error = spoilt(self._label.target, self._failed)
-            self._go_back(name)
+            self._go_back(name, keys)
             raise error
         self._step(lambda: self._transaction.release_savepoint(name))
 
@@ -106,8 +107,15 @@ class SQLUnit:
         """See `wellwired.writers.protocol.Unit.commit`."""
         if not self.usable:
             raise spoilt(self._label.target, self._failed)
-        self._step(self._transaction.commit)
         self.usable = False
+        try:
+            self._step(self._transaction.commit)
+        except WriteError as error:
+            if not is_open(error):
+                raise
+            self.close()
+            resolved(self._transaction, error)
+            self._trouble = COMMITTED_LATE
 
     def rollback(self) -> None:
         """See `wellwired.writers.protocol.Unit.rollback`."""
@@ -139,7 +147,9 @@ class SQLUnit:
         self._failed = self._failed or failure
         return failure
 
-    def _go_back(self, name: str) -> None:
+    def _go_back(self, name: str, keys: int) -> None:
+        # The keys of what is undone say nothing about the rest.
+        del self._transaction.keys[keys:]
         self.usable = self._transaction.back_to_savepoint(name)
         if self.usable:
             self._failed = None

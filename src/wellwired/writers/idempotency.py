@@ -12,6 +12,7 @@ Create the table once per database, by `create_tables` or with the DDL that `ddl
         target VARCHAR(255) NOT NULL,
         type VARCHAR(255) NOT NULL,
         fingerprint CHAR(64) NOT NULL,        -- SHA-256 of the payload
+        attempt CHAR(32) NOT NULL,            -- a random word of the attempt that took the key
         result TEXT,                          -- JSON; MEDIUMTEXT on MySQL and MariaDB
         created_at BIGINT NOT NULL,           -- seconds since the Unix epoch
         expires_at BIGINT NOT NULL            -- indexed
@@ -46,7 +47,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from wellwired.clock import SYSTEM, Clock
 from wellwired.writers._keys import Kept, Key, fingerprint, reused, stored_form
 
-__all__ = ["Kept", "Key", "claim", "create_tables", "ddl", "fingerprint", "look", "purge", "store", "table"]
+__all__ = ["Kept", "Key", "claim", "create_tables", "ddl", "fingerprint", "look", "purge", "row_of", "store", "table"]
 
 _metadata = MetaData()
 
@@ -57,6 +58,7 @@ table = Table(
     Column("target", String(255), nullable=False),
     Column("type", String(255), nullable=False),
     Column("fingerprint", CHAR(64), nullable=False),
+    Column("attempt", CHAR(32), nullable=False),
     Column("result", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
@@ -67,7 +69,9 @@ table = Table(
 
 _claim = insert(table)
 _store = update(table).where(table.c.id == bindparam("key_id")).values(result=bindparam("key_result"))
-_look = select(table.c.fingerprint, table.c.result, table.c.expires_at).where(table.c.id == bindparam("key_id"))
+_look = select(table.c.fingerprint, table.c.attempt, table.c.result, table.c.expires_at).where(
+    table.c.id == bindparam("key_id")
+)
 _forget = delete(table).where(table.c.id == bindparam("key_id"), table.c.expires_at <= bindparam("now"))
 
 
@@ -117,6 +121,19 @@ def purge(engine: Engine, *, clock: Clock = SYSTEM, chunk: int = 1_000) -> int:
             return total
 
 
+def row_of(key: Key) -> dict[str, Any]:
+    """The row that takes a key."""
+    return {
+        "id": key.id,
+        "target": key.target,
+        "type": key.type,
+        "fingerprint": key.fingerprint,
+        "attempt": key.attempt,
+        "created_at": key.now,
+        "expires_at": key.expires,
+    }
+
+
 def claim(connection: Connection, key: Key) -> None:
     """Takes a key, as the first statement of its write; waits for another write that has it and is not done.
 
@@ -127,8 +144,7 @@ def claim(connection: Connection, key: Key) -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: with the code of a duplicate if the key was taken before.
     """
-    row = {"id": key.id, "target": key.target, "type": key.type, "fingerprint": key.fingerprint}
-    connection.execute(_claim, {**row, "created_at": key.now, "expires_at": key.expires})
+    connection.execute(_claim, row_of(key))
 
 
 def store(connection: Connection, key: Key, data: Any) -> None:
@@ -167,4 +183,4 @@ def look(connection: Connection, key: Key) -> Kept | None:
         return None
     if row.fingerprint != key.fingerprint:
         raise reused(key)
-    return Kept(None if row.result is None else msgspec.json.decode(row.result))
+    return Kept(None if row.result is None else msgspec.json.decode(row.result), row.attempt)
