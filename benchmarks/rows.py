@@ -16,14 +16,18 @@ class Row:
         against: what it is divided by.
         ours: the name of our benchmark.
         floor: the name of the other one.
-        limit: the ratio that is wanted at most.
+        limit: the ratio that is wanted at most, or None where nothing is asked for.
+        ours_holds: how many of what is measured one round of ours does.
+        floor_holds: how many one round of the floor does.
     """
 
     what: str
     against: str
     ours: str
     floor: str
-    limit: float
+    limit: float | None = None
+    ours_holds: int = 1
+    floor_holds: int = 1
 
 
 ROWS = (
@@ -53,5 +57,47 @@ ROWS = (
         "test_write_ours[postgresql]",
         "test_write_core[postgresql]",
         1.10,
+    ),
+    *(
+        row
+        for kind, name in (("sqlite", "SQLite"), ("mariadb", "MariaDB"), ("postgresql", "PostgreSQL"))
+        for row in (
+            Row(
+                f"a row of write_many(1,000), {name}",
+                "execute(insert, list)",
+                f"test_many_ours[{kind}]",
+                f"test_many_core[{kind}]",
+                1.3,
+                1000,
+                1000,
+            ),
+            Row(
+                f"a row of write_many(1,000), {name}",
+                "a managed write",
+                f"test_many_ours[{kind}]",
+                f"test_write_ours[{kind}]",
+                0.05,
+                1000,
+            ),
+            Row(
+                f"a write of a transaction of ten, {name}",
+                "SQLAlchemy Core, likewise",
+                f"test_transaction_ours[{kind}]",
+                f"test_transaction_core[{kind}]",
+                None,
+                10,
+                10,
+            ),
+            Row(
+                f"a write with an idempotency key, {name}",
+                "one without",
+                f"test_keyed_ours[{kind}]",
+                f"test_write_ours[{kind}]",
+            ),
+        )
+    ),
+    *(
+        Row(f"a write into a dict, {layer}", "through a bare manager", f"test_layer[{layer}]", "test_layer[bare]")
+        for layer in ("middleware", "each attempt", "attempt limit", "breaker", "metrics", "log line", "all of them")
     ),
 )

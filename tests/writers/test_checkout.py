@@ -12,9 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from tests.servers import PrivateServer
-from tests.writers.sql_kit import count, metadata, running, write
+from tests.writers.sql_kit import count, insert_one, metadata, running, write
 from wellwired.clock import Deadline
 from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteTimeoutError
+from wellwired.handlers import Registry, handler
+from wellwired.middleware import SILENT
+from wellwired.operations import WriteRequest
+from wellwired.writers import WriteManager, _checkout
 from wellwired.writers._checkout import Checkout, bound_checkouts
 from wellwired.writers.sql import SQLWriter
 
@@ -53,6 +57,13 @@ def late(writer: SQLWriter, seconds: float = 0.5) -> float:
     return after
 
 
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection counts as one that has been idle for long."""
+    monkeypatch.setattr(_checkout, "_MOMENT", 0.0)
+
+
+@pytest.mark.usefixtures("idle")
 def test_a_frozen_server_is_neither_pinged_nor_connected_to_past_the_deadline(server: PrivateServer) -> None:
     """Pre-ping of an idle connection, and the making of a new one, end at the deadline; then writing goes on."""
     engine = sa.create_engine(server.url, pool_pre_ping=True, pool_size=1)
@@ -75,6 +86,7 @@ def test_a_frozen_server_is_neither_pinged_nor_connected_to_past_the_deadline(se
     fresh.dispose()
 
 
+@pytest.mark.usefixtures("idle")
 def test_many_threads_before_a_frozen_server_are_all_in_time(server: PrivateServer) -> None:
     """Each has its own deadline, and none waits for another's connection attempt."""
     engine = sa.create_engine(server.url, pool_pre_ping=True, pool_size=2, max_overflow=4)
@@ -226,3 +238,48 @@ def test_a_checkout_without_a_wait_starts_nothing() -> None:
         assert checkout.left() > 4
 
     assert not checkout.fired
+
+
+@pytest.mark.parametrize("sql_url", ["mariadb", "postgresql"], indirect=True)
+def test_a_connection_that_has_just_answered_is_not_pinged(sql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for a write; for others it is, as their engine has it, and for a write too once it has been idle."""
+    engine = sa.create_engine(sql_url, pool_pre_ping=True, pool_size=1, max_overflow=0)
+    metadata.create_all(engine)
+    pinged: list[Any] = []
+    usual = engine.dialect.do_ping
+    monkeypatch.setattr(engine.dialect, "do_ping", lambda driver: pinged.append(driver) or usual(driver))
+    writer = SQLWriter("sql.main", engine)
+    write(writer, payload={"id": 1, "balance": 0})
+    pinged.clear()
+    write(writer, payload={"id": 2, "balance": 0})
+    assert pinged == []
+    assert count(engine) == 2
+    assert len(pinged) == 1
+    monkeypatch.setattr(_checkout, "_MOMENT", 0.0)
+    write(writer, payload={"id": 3, "balance": 0})
+    assert len(pinged) == 2
+    engine.dispose()
+
+
+@pytest.mark.parametrize("sql_url", ["mariadb", "postgresql"], indirect=True)
+def test_a_session_that_ends_right_after_an_answer_costs_a_retry(sql_url: str) -> None:
+    """The write that meets it unpinged is not applied and safe, and the manager's next attempt does it, once."""
+    engine, other = sa.create_engine(sql_url, pool_pre_ping=True, pool_size=1), sa.create_engine(sql_url)
+    metadata.create_all(engine)
+    sessions: list[int] = []
+
+    @handler("test", backend="sql")
+    def note(request: WriteRequest, connection: sa.Connection) -> int:
+        mine = "pg_backend_pid()" if connection.dialect.name == "postgresql" else "connection_id()"
+        sessions.append(connection.scalar(sa.text(f"SELECT {mine}")) or 0)
+        return insert_one(request, connection)
+
+    manager = WriteManager([SQLWriter("sql.main", engine, handlers=Registry(note))], logger=SILENT)
+    manager.write(WriteRequest("sql.main", "test", {"id": 1, "balance": 0}))
+    with other.connect() as connection:
+        kill = "SELECT pg_terminate_backend(:n, 10000)" if other.dialect.name == "postgresql" else "KILL :n"
+        connection.execute(sa.text(kill), {"n": sessions[0]})
+    result = manager.write(WriteRequest("sql.main", "test", {"id": 2, "balance": 0}))
+    assert (result.attempts, count(engine)) == (2, 2)
+    engine.dispose()
+    other.dispose()

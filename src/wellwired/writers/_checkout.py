@@ -7,8 +7,8 @@ the time that is left, and the dialect's `do_ping`, which has no event. Both put
 watch (see `_watch`) until the checkout is over, so that whatever else is asked of a new connection is bounded too.
 Checkouts of others find no mark, and nothing is different for them.
 
-A connection on which the server has just answered a writer's COMMIT or ROLLBACK is not pinged again for that writer: the
-ping would be a round trip in every write, and say no more than that the connection was well a moment ago. If it was
+A connection on which the server has just answered a writer's COMMIT or ROLLBACK is not pinged again for a writer:
+the ping would be a round trip in every write, and say no more than that the connection was well a moment ago. If it was
 lost in that moment, the write is "not applied, safe", and the retry takes another.
 
 Not bounded is the lookup of a host's name, which the system does.
@@ -48,7 +48,8 @@ def answered(driver: Any) -> None:
     Args:
         driver: the driver's own connection.
     """
-    _answered[driver] = time.monotonic()
+    if type(driver).__weakrefoffset__:
+        _answered[driver] = time.monotonic()
 
 
 class CheckoutLateError(Exception):
@@ -133,7 +134,7 @@ class _Pinged:
     def ping(self, driver: Any) -> bool:
         checkout: Checkout | None = getattr(_here, "checkout", None)
         if checkout is not None:
-            if time.monotonic() - _answered.get(driver, -math.inf) < _MOMENT:
+            if type(driver).__weakrefoffset__ and time.monotonic() - _answered.get(driver, -math.inf) < _MOMENT:
                 return True
             checkout.over(driver)
         return self._usual(driver)
