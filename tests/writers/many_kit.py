@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
@@ -38,8 +38,17 @@ numbers = sa.Table(
     mysql_engine="InnoDB",
 )
 
+
+class Loose(TypedDict, total=False):
+    """A payload that lets the database be the one to refuse."""
+
+    id: Any
+    email: Any
+    age: Any
+
+
 handlers = {
-    "add": insert(people, type="add", payload=dict),
+    "add": insert(people, type="add", payload=Loose),
     "count": insert(numbers, type="count"),
     "put": upsert(people, type="put"),
     "change": update(people, type="change"),
