@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 
 from tests.writers.manager_kit import Counted
 from tests.writers.sql_kit import accounts, count, metadata, running
+from tests.writers.transactions_kit import add, codes, deposit, doing, insert, row
 from wellwired.errors import (
     BackendError,
     InvalidRequestError,
@@ -29,21 +29,6 @@ from wellwired.writers import WriteManager
 from wellwired.writers.idempotency import create_tables, table
 from wellwired.writers.sql import SQLWriter
 from wellwired.writers.transactions import WriteTransaction
-
-Work = Callable[[WriteRequest, sa.Connection], Any]
-
-
-def insert(request: WriteRequest, connection: sa.Connection) -> int:
-    """Inserts the payload and returns its id."""
-    connection.execute(accounts.insert(), request.payload)
-    return int(request.payload["id"])
-
-
-def deposit(request: WriteRequest, connection: sa.Connection) -> dict[str, Any]:
-    """Adds to the balance of account 1: not harmless when done twice."""
-    changed = accounts.update().where(accounts.c.id == 1).values(balance=accounts.c.balance + request.payload["amount"])
-    connection.execute(changed)
-    return {"balance": connection.scalar(sa.select(accounts.c.balance).where(accounts.c.id == 1))}
 
 
 @pytest.fixture
@@ -73,26 +58,6 @@ def manager(engine: sa.Engine, handlers: Registry, metrics: Counted) -> WriteMan
     """A manager over a writer on the database, with patience for a loaded machine."""
     writer = SQLWriter("sql.main", engine, handlers=handlers, targets=["sql.also"])
     return WriteManager([writer], timeout=20, logger=SILENT, metrics=metrics, retry=RetryPolicy(base=0.001))
-
-
-def row(number: int, target: str = "sql.main", **fields: Any) -> WriteRequest:
-    """A request for an account."""
-    return WriteRequest(target, "insert", {"id": number, "balance": 0}, **fields)
-
-
-def add(handlers: Registry, type: str, work: Work) -> None:
-    """Adds a handler."""
-    handlers.register(FunctionHandler(work, type=type, backend="sql"))
-
-
-def doing(type: str, **payload: Any) -> WriteRequest:
-    """A request for a handler that a test has added."""
-    return WriteRequest("sql.main", type, payload)
-
-
-def codes(metrics: Counted) -> list[tuple[str, str, str]]:
-    """What was told: type, outcome and reason of each event."""
-    return [(event.type, event.outcome, event.reason) for event in metrics.events]
 
 
 class TestAllOrNothing:

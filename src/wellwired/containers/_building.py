@@ -106,7 +106,14 @@ def _sql_writer(
 ) -> Writer:
     from wellwired.writers.sql import SQLWriter
 
-    return SQLWriter(name, engine, handlers=handlers, targets=targets, commit_grace=writes.commit_grace)
+    return SQLWriter(
+        name,
+        engine,
+        handlers=handlers,
+        targets=targets,
+        commit_grace=writes.commit_grace,
+        resolve=writes.resolve,
+    )
 
 
 def _redis_writer(

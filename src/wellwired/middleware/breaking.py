@@ -11,7 +11,8 @@ retries outside wait for that long if the deadline allows it, and give up at onc
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteError, WriteTimeoutError
@@ -53,6 +54,11 @@ def blames(error: WriteError) -> bool | None:
     return None if error.phase is Phase.ADMIT else False
 
 
+def _blamed(operation: WriteOperation, error: WriteError) -> bool | None:
+    # A write to elsewhere, inside a handler or a transaction, says nothing about this backend.
+    return blames(error) if error.target in ("", operation.request.target) else None
+
+
 class Circuits:
     """The middleware that breaks circuits, one for each writer; safe to share by threads.
 
@@ -79,13 +85,38 @@ class Circuits:
                 result = next(operation)
                 failed = False
             except WriteError as error:
-                failed = blames(error)
+                failed = _blamed(operation, error)
                 raise
             finally:
                 circuit.ended(era, began, clock.monotonic(), failed)
             return result
 
         return call
+
+    @contextmanager
+    def around(self, operation: WriteOperation) -> Iterator[None]:
+        """As the call around an attempt, for one that is a block of the caller's: a transaction.
+
+        Args:
+            operation: what the block is about.
+
+        Raises:
+            BackendError: the circuit is open.
+        """
+        circuit, clock = self._of(operation.writer), operation.deadline.clock
+        era = circuit.breaker.admit(began := clock.monotonic())
+        circuit.tell()
+        if era is None:
+            raise _refusal(operation, circuit.breaker.retry_after(began))
+        failed: bool | None = None
+        try:
+            yield
+            failed = False
+        except WriteError as error:
+            failed = _blamed(operation, error)
+            raise
+        finally:
+            circuit.ended(era, began, clock.monotonic(), failed)
 
     def states(self) -> Mapping[str, BreakerState]:
         """The state of each circuit, by the name of its writer."""

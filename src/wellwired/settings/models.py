@@ -187,6 +187,8 @@ class WriteSettings(Section):
         backoff_base: seconds that the first pause before a retry lasts at most.
         backoff_cap: seconds that any pause lasts at most.
         commit_grace: seconds to wait for the answer to a COMMIT that was sent, beyond the timeout.
+        resolve: whether PostgreSQL is asked what became of a COMMIT without an answer, for writes without an
+            idempotency key too.
         budget: what pays for retries.
         breaker: when a backend that fails most of its writes is left alone.
         dead_letters: where writes that failed are kept.
@@ -198,6 +200,7 @@ class WriteSettings(Section):
     backoff_base: Seconds = 0.1
     backoff_cap: Seconds = 5.0
     commit_grace: Seconds = 2.0
+    resolve: bool = False
     budget: BudgetSettings = BudgetSettings()
     breaker: BreakerSettings = BreakerSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()

@@ -2,7 +2,9 @@
 
 Inside a transaction nothing is certain: a write that succeeded may be undone by a savepoint, by a later failure, or at
 COMMIT. So nobody is told of a request before the end; then each request gives one event, in the order of writing, and
-goes through the aftermath once.
+goes through the aftermath once. Dead letters are kept of a transaction that failed at its end, and then of all its
+requests together. Of a block that was left early only a part has been seen, and nobody else can complete it: that one
+is its caller's to run again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from wellwired.middleware.observe import notify
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath, Pair
 
-__all__ = ["Ledger", "Line"]
+__all__ = ["ROLLED_BACK", "Ledger", "Line"]
+
+ROLLED_BACK = "rolled_back"
+"""The `reason` of a write that did its part and was undone, because another failed or the caller wanted it so."""
 
 
 class Line:
@@ -104,25 +109,28 @@ class Ledger:
             A line for whatever failed here; nothing of it changes what became of the data.
         """
         warnings: tuple[str, ...] = ()
-        committed: list[Pair] = []
-        lost: list[Pair] = []
-        cause = error
+        together: list[Pair] = []
         for line in self._lines:
             verdict = line.error or (_rolled_back(line.operation.request) if line.undone else error)
             pair: Pair = (line.operation.request, handler_of(line.operation))
-            if verdict is None:
-                committed.append(pair)
-            elif error is None or line.undone:
-                aftermath.failed((pair,), verdict)
-            else:
+            if verdict is error:
+                together.append(pair)
+            elif verdict is not None:
                 aftermath.evict_in_doubt((pair,), verdict)
-                lost.append(pair)
-                cause = line.error or cause
             warnings += notify(observers, line.event(verdict))
-        if lost and cause is not None:
-            # What a failure has ended together is to be sent again together, the failed write and those before it.
-            aftermath.keep(lost, cause, together=True)
-        return (aftermath.committed(committed) if committed else ()) + warnings
+        return self._passed_on(together, error, aftermath) + warnings
+
+    def _passed_on(self, together: list[Pair], error: WriteError | None, aftermath: Aftermath) -> tuple[str, ...]:
+        if not together:
+            return ()
+        if error is None:
+            return aftermath.committed(together)
+        if error.reason == ROLLED_BACK:
+            # Its block was left early, so this is a part of what was wanted: to replay a part would halve it.
+            aftermath.evict_in_doubt(together, error)
+        else:
+            aftermath.failed(together, error, together=True)
+        return ()
 
 
 def _rolled_back(request: WriteRequest) -> BackendError:
@@ -132,6 +140,6 @@ def _rolled_back(request: WriteRequest) -> BackendError:
         phase=Phase.EXECUTE,
         target=request.target,
         type=request.type,
-        reason="rolled_back",
+        reason=ROLLED_BACK,
         attempts=1,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from wellwired.clock import Clock, Deadline
 from wellwired.errors import BackendError, InvalidRequestError, Outcome, WriteError
 from wellwired.handlers.protocol import Handler
+from wellwired.middleware.breaking import Circuits
 from wellwired.middleware.chain import WriteMiddleware, WriteNext, chain
 from wellwired.middleware.events import Observer, failed, succeeded
 from wellwired.middleware.observe import notify
@@ -60,6 +61,7 @@ class Transacting:
         clock: what time it is.
         timeout: seconds for a transaction that names none.
         retries: the middleware that runs an attempt again, and what stands inside it.
+        circuits: asked before a transaction that is not run again; None if there are none.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Transacting:
         clock: Clock,
         timeout: float,
         retries: tuple[WriteMiddleware, ...],
+        circuits: Circuits | None,
     ) -> None:
         self._directory = directory
         self._admit = admit
@@ -81,6 +84,7 @@ class Transacting:
         self._aftermath = aftermath
         self._clock = clock
         self._timeout = timeout
+        self._circuits = circuits
         self._attempts = chain(self._attempt, retries)
         self._call: WriteNext | None = None
         self.use((), ())
@@ -127,7 +131,8 @@ class Transacting:
             with outer.nested():
                 yield outer
             return
-        with self._opened(operation, partial(self._tell, operation)) as transaction:
+        tell = partial(self._tell, operation)
+        with self._circuit(operation, tell), self._opened(operation, tell) as transaction:
             yield transaction
 
     def transact(self, target: str, work: Work[T], timeout: float | None, meta: Mapping[str, Any]) -> WriteResult[T]:
@@ -161,6 +166,19 @@ class Transacting:
         with self._opened(operation, job.keep) as transaction:
             data = job.work(transaction)
         return WriteResult(message="committed", data=data, warnings=transaction.warnings)
+
+    @contextmanager
+    def _circuit(self, operation: WriteOperation, tell: Tell) -> Iterator[None]:
+        if self._circuits is None:
+            yield
+            return
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._circuits.around(operation))
+            except WriteError as error:
+                tell(Ledger(), error, error)
+                raise
+            yield
 
     @contextmanager
     def _opened(self, operation: WriteOperation, tell: Tell) -> Iterator[WriteTransaction]:

@@ -136,6 +136,7 @@ class WriteManager:
             clock=clock,
             timeout=timeout,
             retries=self._middle,
+            circuits=self._circuits,
         )
         self._batching = Batching(
             route=self._route,

@@ -30,7 +30,7 @@ from wellwired.handlers.after import Callback, Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._failures import spoilt
-from wellwired.writers._ledger import Ledger, Line
+from wellwired.writers._ledger import ROLLED_BACK, Ledger, Line
 from wellwired.writers.protocol import Unit
 
 __all__ = ["Admits", "Tell", "WriteTransaction"]
@@ -255,7 +255,7 @@ class WriteTransaction:
             phase=Phase.EXECUTE,
             target=self.target,
             type=self._label.type,
-            reason="rolled_back",
+            reason=ROLLED_BACK,
             attempts=1,
         )
 
