@@ -329,6 +329,30 @@ class TestDirect:
         assert write(writer, count_up).success
         kept.clear()
 
+    def test_what_outlives_its_write_has_no_connection(self, real_redis_url: str) -> None:
+        """A watching pipeline that is collected later says nothing on a connection that somebody else has by then."""
+        client = redis.Redis.from_url(real_redis_url)
+        writer = RedisWriter("redis.cache", client)
+        kept: list[Any] = []
+
+        def work(_request: WriteRequest, pipeline: Pipeline) -> None:
+            kept.append(pipeline)
+            pipeline.watch("a")
+            raise ValueError
+
+        with pytest.raises(BackendError):
+            write(writer, work)
+        connection = client.connection_pool.get_connection()
+        sent: list[Any] = []
+        connection.send_packed_command = lambda *words, **_: sent.append(words)
+        kept.pop().reset()
+
+        assert sent == []
+        assert connection._sock is not None
+        del connection.send_packed_command
+        client.connection_pool.release(connection)
+        client.close()
+
     def test_the_applications_client_is_left_alone(self, writer: RedisWriter, redis_client: Client) -> None:
         """The writer's stand-in shares nothing that closing it could break."""
         pool = redis_client.connection_pool

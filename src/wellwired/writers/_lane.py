@@ -95,13 +95,33 @@ class Lane:
         """Gives a connection back to the pool, as it was."""
         if self._out.pop(id(connection), None) is not None:
             connection.restore()
-            self._pool.release(connection.inner)
+            inner, connection.inner = connection.inner, _RETURNED
+            self._pool.release(inner)
 
     def close(self) -> None:
         """Breaks and gives back what the handler kept; somebody may still be listening on it."""
         for connection in list(self._out.values()):
             connection.inner.disconnect()
             self.release(connection)
+
+
+class _Returned:
+    """What a pipeline or subscription that outlives its write still has: no connection.
+
+    redis-py's pipelines say UNWATCH when they are collected as garbage. By then somebody else has the connection.
+    """
+
+    socket_timeout = None
+    _sock = None
+
+    def disconnect(self, *_words: Any, **_options: Any) -> None:
+        """There is nothing to break."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RedisConnectionError(f"the write is over, and its connection was given back; {name} is not possible")
+
+
+_RETURNED = _Returned()
 
 
 class LaneConnection:
