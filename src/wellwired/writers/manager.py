@@ -127,17 +127,7 @@ class WriteManager:
         self._directory = Directory()
         self._keeps = not isinstance(dead_letters, NoLetters | None)
         self._aftermath = Aftermath(stores, dead_letters if self._keeps else None, observers=noticed, clock=clock)
-        self._transacting = Transacting(
-            self._directory,
-            admit=partial(self._admitted, under_way=True),
-            refuse=self._refuse,
-            observers=self._observers,
-            aftermath=self._aftermath,
-            clock=clock,
-            timeout=timeout,
-            retries=self._middle,
-            circuits=self._circuits,
-        )
+        self._transacting = self._made_transacting()
         self._batching = Batching(
             route=self._route,
             admit=self._admitted,
@@ -395,6 +385,19 @@ class WriteManager:
         for failure in notify(self._observers, event):
             refusal.add_note(failure)
         return refusal
+
+    def _made_transacting(self) -> Transacting:
+        return Transacting(
+            self._directory,
+            admit=partial(self._admitted, under_way=True),
+            refuse=self._refuse,
+            observers=self._observers,
+            aftermath=self._aftermath,
+            clock=self._clock,
+            timeout=self._timeout,
+            retries=self._middle,
+            circuits=self._circuits,
+        )
 
     def _chained(self, around: tuple[WriteMiddleware, ...], each: tuple[WriteMiddleware, ...]) -> WriteNext:
         layers: tuple[WriteMiddleware, ...] = (sealed(each),) if each else ()
