@@ -2,6 +2,7 @@
 
 from wellwired.writers._answers import Answer, Answers
 from wellwired.writers._evictions import Evicts
+from wellwired.writers._group import GroupCommit
 from wellwired.writers.manager import WriteManager
 from wellwired.writers.memory import MemoryView, MemoryWriter
 from wellwired.writers.protocol import (
@@ -21,6 +22,7 @@ __all__ = [
     "Answer",
     "Answers",
     "Evicts",
+    "GroupCommit",
     "KeepsKeys",
     "Listed",
     "MemoryView",

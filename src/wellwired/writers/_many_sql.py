@@ -26,6 +26,7 @@ from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went, not
 from wellwired.writers._connection import WriteConnection
 from wellwired.writers._keys import Key, stored_form
 from wellwired.writers._many_keys import claim_many, look_many, store_many
+from wellwired.writers._resolving import COMMITTED_LATE, is_open, resolved
 from wellwired.writers._transaction import Database, Transaction
 
 __all__ = ["Many", "SQLBatch"]
@@ -206,18 +207,10 @@ class _Attempt:
             KeyTakenError: a key was there; nothing is applied.
             _SomeFailedError: it was not guarded, and one failed; nothing is applied.
         """
-        transaction, trouble = self._transaction, ""
+        transaction = self._transaction
+        lost: WriteError | None = None
         try:
-            connection = transaction.open()
-            if guarded:
-                self._by_halves(connection)
-            else:
-                self._at_once(connection)
-            if self._errors and (self._batch.atomic or len(self._errors) == len(self._positions)):
-                transaction.undo()
-                self._after.clear()
-            else:
-                transaction.commit()
+            self._work(transaction.open(), guarded=guarded)
         except (KeyTakenError, _SomeFailedError):
             transaction.undo()
             raise
@@ -225,11 +218,32 @@ class _Attempt:
             failure = transaction.fail(error)
             if failure is None:
                 raise
-            return failure
+            if not is_open(failure):
+                return failure
+            lost = failure
         finally:
             trouble = transaction.close()
+        if lost is not None:
+            try:
+                resolved(transaction, lost)
+            except WriteError as error:
+                return error
+            trouble = COMMITTED_LATE
         self._follow_up(trouble)
         return None
+
+    def _work(self, connection: WriteConnection, *, guarded: bool) -> None:
+        if guarded:
+            self._by_halves(connection)
+        else:
+            self._at_once(connection)
+        if self._errors and (self._batch.atomic or len(self._errors) == len(self._positions)):
+            self._transaction.undo()
+            self._after.clear()
+            return
+        # One row tells for all, because they are committed together.
+        self._transaction.keys += [key for here, key in self._keys.items() if here not in self._errors][:1]
+        self._transaction.commit()
 
     @property
     def flawless(self) -> bool:

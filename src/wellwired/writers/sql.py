@@ -26,9 +26,11 @@ from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
 from wellwired.operations import WriteRequest, WriteResult
+from wellwired.writers._answers import Answer
 from wellwired.writers._bounds import bounds_for
 from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went, take
 from wellwired.writers._connection import listen
+from wellwired.writers._group import Group, GroupCommit
 from wellwired.writers._many_sql import SQLBatch
 from wellwired.writers._pool import gate_for
 from wellwired.writers._resolving import COMMITTED_LATE, is_open, resolved
@@ -64,6 +66,8 @@ class SQLWriter:
         resolve: whether to find out, on PostgreSQL by psycopg, what became of a COMMIT without an answer, for writes
             without an idempotency key too; it costs about a tenth of a small write on loopback. For writes with a key
             it is always done, on every database.
+        group_commit: the types of which concurrent single writes share transactions, and how many; see `_group`. Their
+            handlers may run on the thread of another caller.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class SQLWriter:
         rules: Mapping[Any, Rule] | None = None,
         batch_size: int = BATCH_SIZE,
         resolve: bool = False,
+        group_commit: Mapping[str, GroupCommit] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
@@ -92,6 +97,7 @@ class SQLWriter:
         numbered = resolve and can_number(engine)
         gate, bounds = gate_for(engine), bounds_for(engine, name)
         self._database = Database(engine, gate, bounds, commit_grace, dict(rules or {}), numbered=numbered)
+        self._groups = {kind: self._group(policy) for kind, policy in (group_commit or {}).items()}
         listen(engine)
 
     def supports(self, target: str) -> bool:
@@ -143,17 +149,11 @@ class SQLWriter:
             InvalidRequestError: the idempotency key was used with another payload.
             BackendError: the database or the handler failed; see its `outcome` and `retry`.
         """
-        if request.idempotency_key is None:
-            return self._attempt(request, handler, deadline, None)
-        key = self._key_of(request)
-        for _ in range(LOOKS):
-            try:
-                return self._attempt(request, handler, deadline, key)
-            except KeyTakenError:
-                kept = self._replay(request, deadline, key)
-                if kept is not None:
-                    return WriteResult(message="done before", data=kept.data, replayed=True)
-        raise came_and_went(request, "lock")
+        group = self._groups.get(request.type)
+        # Whoever is inside the gate of SQLite already would wait for itself; alone it is refused at once.
+        if group is None or self._database.gate.shut_here:
+            return self._alone(request, handler, deadline)
+        return group.write(request, handler, deadline)
 
     def write_batch(
         self, requests: Sequence[WriteRequest], *, handler: Handler, deadline: Deadline, atomic: bool
@@ -197,6 +197,25 @@ class SQLWriter:
 
     def _key_of(self, request: WriteRequest) -> Key:
         return Key.of(request, now=self._clock.wall(), ttl=self._key_ttl)
+
+    def _group(self, policy: GroupCommit) -> Group:
+        def together(requests: Sequence[WriteRequest], handler: Handler, deadline: Deadline) -> Sequence[Answer]:
+            return self.write_batch(requests, handler=handler, deadline=deadline, atomic=False)
+
+        return Group(policy, alone=self._alone, together=together)
+
+    def _alone(self, request: WriteRequest, handler: Handler, deadline: Deadline) -> WriteResult[Any]:
+        if request.idempotency_key is None:
+            return self._attempt(request, handler, deadline, None)
+        key = self._key_of(request)
+        for _ in range(LOOKS):
+            try:
+                return self._attempt(request, handler, deadline, key)
+            except KeyTakenError:
+                kept = self._replay(request, deadline, key)
+                if kept is not None:
+                    return WriteResult(message="done before", data=kept.data, replayed=True)
+        raise came_and_went(request, "lock")
 
     def _attempt(
         self, request: WriteRequest, handler: Handler, deadline: Deadline, key: Key | None
