@@ -36,7 +36,7 @@ class Background:
     def __init__(
         self, name: str, fill: Callable[[Sequence[Walk]], None], tell: Callable[[StoreEvent], None], policy: FillPolicy
     ) -> None:
-        self._name, self._fill, self._tell, self._policy = name, fill, tell, policy
+        self._name, self._fill, self._tell, self.policy = name, fill, tell, policy
         self.dropped = self.untold = 0
         # Closed takes no more fills; over tells no more either: the last fills are still told of.
         self.closed = self._over = False
@@ -69,8 +69,8 @@ class Background:
         dropped = None
         if self.closed:
             return fill.key
-        if fill.key not in self._fills and len(self._fills) >= self._policy.limit:
-            if self._policy.overflow is not Overflow.DROP_OLDEST:
+        if fill.key not in self._fills and len(self._fills) >= self.policy.limit:
+            if self.policy.overflow is not Overflow.DROP_OLDEST:
                 return fill.key
             dropped = next(iter(self._fills))
             del self._fills[dropped]
@@ -80,7 +80,7 @@ class Background:
     def announce(self, event: StoreEvent) -> None:
         """Lets an event wait to be told; counts it as untold if too many wait."""
         with self._changed:
-            if self._over or len(self._events) >= self._policy.events:
+            if self._over or len(self._events) >= self.policy.events:
                 self.untold += 1
             else:
                 self._events.append(event)
@@ -166,11 +166,11 @@ class Background:
     def _next(self, changed: threading.Condition) -> tuple[list[Walk], list[StoreEvent]] | None:
         with changed:
             while not (self._fills or self._events):
-                idle = self.closed or not changed.wait(self._policy.idle)
+                idle = self.closed or not changed.wait(self.policy.idle)
                 if idle and not (self._fills or self._events):
                     self._thread = None
                     return None
-            keys = list(self._fills)[: self._policy.batch]
+            keys = list(self._fills)[: self.policy.batch]
             events = list(self._events)
             self._events.clear()
             self._busy = True

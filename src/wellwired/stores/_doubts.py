@@ -2,13 +2,14 @@
 
 A doubtful key is not read from its layer before it has been removed there; whoever wants to read it tries that first.
 The book is bounded: when too many keys are in doubt, the whole layer is, and is not read before it has been cleared.
-Doubts live in this process; other processes do not know of them.
+Doubts live in this process; other processes do not know of them. So it ends them by itself, too (`_mending`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 __all__ = ["Doubts"]
 
@@ -46,6 +47,11 @@ class Doubts:
         if not self._keys:
             return {}
         return {key: mark for key in keys if (mark := self._keys.get(key)) is not None}
+
+    def some(self, limit: int) -> list[str]:
+        """Keys that are in doubt one by one, so many at most."""
+        with self._lock:
+            return list(islice(self._keys, limit))
 
     def add(self, keys: Iterable[str]) -> None:
         """Puts keys in doubt."""

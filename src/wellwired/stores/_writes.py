@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from wellwired.errors import ReadOnlyError
 from wellwired.operations import StoreVerb
 from wellwired.stores._fence import Writing
+from wellwired.stores._plans import older
+from wellwired.stores._mending import Mender
 from wellwired.stores._report import Report
 from wellwired.stores._rungs import Failure, Rung
 from wellwired.stores._stack import Stack
@@ -22,6 +24,9 @@ from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import LayerState, Receipt
 
 __all__ = ["Writes"]
+
+# The life of a value whose time has passed on its way into a primary.
+_AT_ONCE: Final = 0.001
 
 Tokens = Mapping[str, Any] | None
 
@@ -35,6 +40,7 @@ class Writes:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
+        self._mender = Mender(stack, stack.background.policy.mend)
 
     def set(self, values: Mapping[str, Any], ttl: float | None, verb: StoreVerb, tags: tuple[str, ...] = ()) -> Receipt:
         """Stores every value in every layer; one with tags in no copy that keeps none.
@@ -57,9 +63,10 @@ class Writes:
         ]
         with self._turn(keys), stack.fence.writing(keys) as writing:
             tokens = {index: self._tokens(rungs[index], keys) for index in stack.plan.others}
+            report.began = stack.now()
             try:
                 for index in stack.plan.primaries:
-                    self._primary(report, rungs[index], partial(rungs[index].write, entries[index]))
+                    self._primary(report, rungs[index], partial(self._write_aged, report, rungs[index], entries[index]))
                 self._demand_writable()
                 for index in stack.plan.others:
                     self._renew(report, rungs[index], entries[index], writing, tokens[index])
@@ -140,6 +147,7 @@ class Writes:
             answer = self._stack.ask(rung, report.verb, rung.invalidate, tags)
             if isinstance(answer, Failure):
                 rung.doubts.add_everything()
+                self._mender.wake()
                 report.note(rung, LayerState.FAILED, answer)
             else:
                 report.note(rung, LayerState.DONE)
@@ -193,16 +201,28 @@ class Writes:
         self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing, tokens: Tokens
     ) -> Iterable[str] | Failure:
         if not rung.ordered:
-            return self._stack.ask(rung, report.verb, self._store_alone, rung, entries, writing)
+            return self._stack.ask(rung, report.verb, self._store_alone, report, rung, entries, writing)
         if tokens is None:
             return ()
         # What is put late is refused: whoever gives it up removes the key, which makes the token stale.
-        items = {key: (entry, tokens[key]) for key, entry in entries.items()}
+        items = {key: (entry, tokens[key]) for key, entry in self._aged(report, entries).items()}
         return self._stack.ask_in_time(rung, report.verb, None, None, rung.put, items)
 
-    def _store_alone(self, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing) -> Iterable[str]:
+    def _write_aged(self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]]) -> None:
+        rung.write(
+            {**{key: Entry(entry.value, _AT_ONCE) for key, entry in entries.items()}, **self._aged(report, entries)}
+        )
+
+    def _aged(self, report: Report, entries: Mapping[str, Entry[Any]]) -> Mapping[str, Entry[Any]]:
+        """The entries with what is left of their lives: a slow layer below must not lengthen those above it."""
+        spent = self._stack.now() - report.began
+        return {key: entry for key, young in entries.items() if (entry := older(young, spent)) is not None}
+
+    def _store_alone(
+        self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]], writing: Writing
+    ) -> Iterable[str]:
         with self._stack.fence.holding(entries):
-            mine = {key: entry for key, entry in entries.items() if writing.undisturbed(key)}
+            mine = {key: entry for key, entry in self._aged(report, entries).items() if writing.undisturbed(key)}
             if mine:
                 rung.write(mine)
             return mine.keys()
@@ -222,6 +242,7 @@ class Writes:
             return 0
         if isinstance(answer, Failure):
             rung.doubts.add(keys)
+            self._mender.wake()
             report.note(rung, LayerState.FAILED, reason or answer)
             return 0
         report.note(rung, state, reason)
@@ -234,6 +255,7 @@ class Writes:
                 report.note(rung, LayerState.SKIPPED)
             elif isinstance(answer, Failure):
                 rung.doubts.add_everything()
+                self._mender.wake()
                 report.note(rung, LayerState.FAILED, answer)
             else:
                 report.note(rung, state)

@@ -94,6 +94,7 @@ class FillPolicy:
         batch: how many keys are filled in one go.
         overflow: which fill is dropped, and counted, when the limit is reached.
         idle: seconds without work after which the worker thread ends; the next fill starts another.
+        mend: seconds before the first attempt to remove from a layer what a write could not reach there.
     """
 
     limit: int = 10_000
@@ -101,10 +102,13 @@ class FillPolicy:
     batch: int = 256
     overflow: Overflow = Overflow.DROP_NEWEST
     idle: float = 5.0
+    mend: float = 0.5
 
     def __post_init__(self) -> None:
-        if min(self.limit, self.events, self.batch) < 1 or not self.idle > 0:
-            raise ValueError("limit, events and batch of a fill policy are at least 1, and idle is more than 0 seconds")
+        if min(self.limit, self.events, self.batch) < 1 or not (self.idle > 0 and self.mend > 0):
+            raise ValueError(
+                "limit, events and batch of a fill policy are at least 1; idle and mend more than 0 seconds"
+            )
 
 
 def named_layers(layers: Sequence[Layer | Store]) -> tuple[Layer, ...]:
