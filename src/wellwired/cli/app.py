@@ -1,7 +1,7 @@
 """The commands: thin shells that find a container, call it, and say the result to a person or a script.
 
-Exit codes: 0 all is well; 1 the answer is no (faults found, not healthy, lines rejected, a number of the demo is
-wrong); 2 the command itself could not be understood; 3 a load gave up before its end.
+Exit codes: 0 all is well; 1 the answer is no (faults found, not healthy, lines rejected, letters failed or refused, a
+number of the demo is wrong); 2 the command itself could not be understood; 3 a load or a replay gave up before its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wellwired.cli.locating import locate
 from wellwired.containers import Container
 from wellwired.errors import SettingsError, WellwiredError
 
-__all__ = ["app", "check", "demo", "graph", "health", "load", "run"]
+__all__ = ["app", "check", "demo", "graph", "health", "load", "replay", "run"]
 
 app = typer.Typer(
     name="wellwired",
@@ -127,6 +127,32 @@ def load(
     _quieten(log)
     with _container(container) as started:
         code = load_file(started, file, rejects=rejects, batch=batch, unsafe=unsafe, chunk=chunk, out=out, err=err)
+    raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    *,
+    container: Place = _DEFAULT,
+    file: Annotated[
+        Path | None, typer.Option(help="A file of letters that was rotated away; else what the settings name.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A code, an outcome, or CODE/OUTCOME; may be given several times.")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Only letters to this target; may be repeated.")] = None,
+    type: Annotated[list[str] | None, typer.Option(help="Only letters of this type; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also send letters that may be applied twice.")] = False,
+    log: Log = False,
+) -> None:
+    """Sends dead letters again, with their idempotency keys; what took effect is not sent twice."""
+    from wellwired.cli.replay_command import chosen, replay_letters
+
+    _quieten(log)
+    choice = chosen(only or (), target or (), type or ())
+    with _container(container) as started:
+        code = replay_letters(started, file=file, choice=choice, force=force, dry_run=dry_run, out=out, err=err)
     raise typer.Exit(code)
 
 

@@ -64,7 +64,7 @@ class Keeping:
             chosen = list(failed)
         fit = [one for one in chosen if _is_fit(one[0])]
         if fit:
-            self._keep(fit, uuid.uuid4().hex if together and len(fit) > 1 else "")
+            self._keep(fit, f"{uuid.uuid4().hex[:20]}-{len(fit)}" if together and len(fit) > 1 else "")
 
     def _wants(self, error: WriteError) -> bool:
         return error.code in self._codes and error.reason not in _OWN_WILL

@@ -60,7 +60,8 @@ class Letter:
         reason: the error's word of detail.
         phase: how far the write had come.
         attempts: how many times the backend was tried.
-        unit: shared by letters whose writes stood or fell together, in one transaction; empty for a write by itself.
+        unit: shared by letters whose writes stood or fell together, in one transaction, and ends with their number;
+            empty for a write by itself.
     """
 
     id: str
@@ -112,6 +113,12 @@ class Letter:
         return WriteRequest(
             self.target, self.type, self.payload, self.meta, self.timeout, self.idempotency_key, self.changes
         )
+
+    @property
+    def together(self) -> int:
+        """How many letters stood or fell with this one, itself included."""
+        number = self.unit.rpartition("-")[2]
+        return int(number) if number.isdecimal() else 1
 
     def held(self) -> bytes:
         """What only the letter may hold, as JSON: payload, meta, timeout, key and changes.

@@ -56,6 +56,14 @@ class JSONLines:
         self._turn = threading.Lock()
         renew_in_child(self)
 
+    def beside(self, path: str | Path) -> JSONLines:
+        """The same for another file, such as one that was rotated away.
+
+        Args:
+            path: the file.
+        """
+        return JSONLines(path, codes=self.codes, cipher=self._cipher, clock=self._clock)
+
     def keep(self, letters: Sequence[Letter], /) -> None:
         """Adds letters, all or none.
 

@@ -4,7 +4,7 @@ Keep them in another database than the one that is written to, or in a file: whe
 letters. Create the table once, by `create_tables` or with the DDL that `ddl` gives::
 
     CREATE TABLE wellwired_dead_letters (
-        id CHAR(32) NOT NULL PRIMARY KEY,
+        id VARCHAR(32) NOT NULL PRIMARY KEY,
         at_ms BIGINT NOT NULL,                -- milliseconds since the Unix epoch; indexed
         target VARCHAR(128) NOT NULL,
         type VARCHAR(128) NOT NULL,
@@ -13,7 +13,7 @@ letters. Create the table once, by `create_tables` or with the DDL that `ddl` gi
         reason VARCHAR(64) NOT NULL,
         phase VARCHAR(16) NOT NULL,
         attempts INTEGER NOT NULL,
-        unit CHAR(32) NOT NULL,               -- shared by the writes of one transaction
+        unit VARCHAR(32) NOT NULL,            -- shared by the writes of one transaction
         place INTEGER NOT NULL,               -- within it
         how VARCHAR(8) NOT NULL,              -- plain or sealed
         held TEXT NOT NULL,                   -- payload and what else only a letter may hold; LONGTEXT on MySQL
