@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wellwired.stores._plans import shorter, stale_life
+from wellwired.stores._plans import older, shorter, stale_life
 from wellwired.stores._rungs import UNASKED, Failure, Rung
 from wellwired.stores._walk import Walk
 from wellwired.stores.events import BackFill, FillRefused
@@ -43,8 +43,9 @@ def _fill_rung(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> Sequence[Walk
     """Fills one layer; what may go further up."""
     if not rung.writable:
         return walks
-    offers, refused = _judge(stack, rung, walks)
-    stored = _offer(stack, rung, offers, walks) if offers else ()
+    now = stack.now()
+    offers, refused = _judge(stack, rung, walks, now)
+    stored = _offer(stack, rung, offers, walks, now) if offers else ()
     if not isinstance(stored, Failure):
         rung.fills += len(stored)
         if len(stored) < len(offers):
@@ -60,9 +61,9 @@ def _fill_rung(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> Sequence[Walk
     return [walk for walk in walks if walk.key not in refused]
 
 
-def _judge(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> tuple[Offers, Refusals]:
+def _judge(stack: Stack, rung: Rung, walks: Sequence[Walk], now: float) -> tuple[Offers, Refusals]:
     """What to offer the layer, with its token, and what is refused already, with the reason."""
-    now, admits, cap = stack.now(), stack.fence.admits, rung.cap
+    admits, cap = stack.fence.admits, rung.cap
     offers: dict[str, tuple[Entry[Any], Any]] = {}
     refused: Refusals = {}
     for walk in walks:
@@ -75,6 +76,8 @@ def _judge(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> tuple[Offers, Ref
         elif walk.entry is not None and token is not UNASKED and _may_bear(rung, walk.entry.tags):
             life, entry = shorter(cap, left), walk.entry
             stale = _stale(rung, walk, life, now) if stack.stale_rungs else 0.0
+            if life is not None:
+                walk.expires = now + life  # however long this fill takes, those above may keep it no longer
             offers[walk.key] = Entry(entry.value, life, stale, entry.tags), token
     return offers, refused
 
@@ -92,16 +95,26 @@ def _stale(rung: Rung, walk: Walk, life: float | None, now: float) -> float:
     return stale
 
 
-def _offer(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> Collection[str] | Failure:
-    if rung.fenced:
-        return stack.ask_in_time(rung, "fill", None, None, rung.fill, offers)
-    return stack.ask(rung, "fill", _store, stack, rung, offers, walks)
+def _offer(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk], now: float) -> Collection[str] | Failure:
+    if not rung.fenced:
+        return stack.ask(rung, "fill", _store, stack, rung, offers, walks, now)
+    if rung.local and rung.limit is None:  # nothing is waited for on the way to it
+        return stack.ask(rung, "fill", rung.fill, offers)
+    return stack.ask_in_time(rung, "fill", None, None, _fill, stack, rung, offers, now)
 
 
-def _store(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk]) -> Collection[str]:
+def _fill(stack: Stack, rung: Rung, offers: Offers, judged: float) -> Collection[str]:
+    spent = stack.now() - judged
+    aged = {key: (old, token) for key, (entry, token) in offers.items() if (old := older(entry, spent)) is not None}
+    return rung.fill(aged) if aged else ()
+
+
+def _store(stack: Stack, rung: Rung, offers: Offers, walks: Sequence[Walk], judged: float) -> Collection[str]:
     with stack.fence.holding(walk.key for walk in walks):
         overtaken = {walk.key for walk in walks if not stack.fence.admits(walk.key, walk.ticket)}
-        entries = {key: entry for key, (entry, _) in offers.items() if key not in overtaken}
+        spent = stack.now() - judged
+        aged = {key: older(entry, spent) for key, (entry, _) in offers.items() if key not in overtaken}
+        entries = {key: entry for key, entry in aged.items() if entry is not None}
         if entries:
             rung.write(entries)
         return entries.keys()

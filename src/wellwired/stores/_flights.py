@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -35,11 +36,12 @@ class Flight:
         share: whether everybody gets the very same object.
     """
 
-    __slots__ = ("_done", "_error", "_landing", "_share", "_thaw", "_trace", "_value", "leader", "ticket")
+    __slots__ = ("_done", "_error", "_landing", "_share", "_thaw", "_trace", "_value", "expires", "leader", "ticket")
 
     def __init__(self, ticket: Ticket, *, share: bool) -> None:
         self.ticket = ticket
         self.leader = threading.get_ident()
+        self.expires: float | None = None
         self._share = share
         self._done = threading.Event()
         self._landing = Landing.ABANDONED
@@ -48,8 +50,14 @@ class Flight:
         self._error: Exception | None = None
         self._trace: TracebackType | None = None
 
-    def land(self, value: Any) -> None:
-        """Hands the value to everybody who joined; called by the leader."""
+    def land(self, value: Any, expires: float | None) -> None:
+        """Hands the value to everybody who joined; called by the leader.
+
+        Args:
+            value: the value.
+            expires: when its fresh life ends, on the store's clock: whoever comes later does not join any more.
+        """
+        self.expires = expires
         try:
             self._value, self._thaw = (value, None) if self._share else keep(value)
             self._landing = Landing.VALUE
@@ -95,10 +103,11 @@ class Flights:
     Args:
         fence: tells whether a write has come in between.
         share: whether everybody who joins gets the very same object.
+        now: the store's monotonic clock.
     """
 
-    def __init__(self, fence: Fence, *, share: bool) -> None:
-        self._fence = fence
+    def __init__(self, fence: Fence, *, share: bool, now: Callable[[], float]) -> None:
+        self._fence, self._now = fence, now
         self._share = share
         self.joins = 0
         self.after_fork()
@@ -118,7 +127,7 @@ class Flights:
         """
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and self._fence.same(key, flight.ticket):
+            if flight is not None and self._open(key, flight):
                 if flight.leader == threading.get_ident():
                     raise StoreError("a loader asked its own store for the key that it is loading; it would never end")
                 self.joins += 1
@@ -129,7 +138,7 @@ class Flights:
     def under_way(self, key: str) -> bool:
         """Whether a load of the key is, which somebody who comes now would join."""
         flight = self._flights.get(key)
-        return flight is not None and self._fence.same(key, flight.ticket)
+        return flight is not None and self._open(key, flight)
 
     def leave(self, key: str, flight: Flight) -> None:
         """Takes a load that has ended off the list."""
@@ -137,6 +146,12 @@ class Flights:
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
+
+    def _open(self, key: str, flight: Flight) -> bool:
+        """Whether what a load brings is good for somebody who comes now."""
+        if flight.expires is not None and flight.expires <= self._now():
+            return False  # it is still being stored, and has ended already
+        return self._fence.same(key, flight.ticket)
 
     def after_fork(self) -> None:
         """Forgets the loads of the parent's threads."""

@@ -84,10 +84,13 @@ class ManyLoads:
             for flight in led.values():
                 flight.fail(error)
             raise
-        values = {key: walk.entry.value for key, walk in walks.items() if walk.entry is not None}
+        found = {key: walk for key, walk in walks.items() if walk.entry is not None}
         for key, flight in led.items():
-            flight.land(values[key]) if key in values else flight.fail(NotFound(key))
-        return values
+            if key in found:
+                flight.land(found[key].entry.value, found[key].expires)
+            else:
+                flight.fail(NotFound(key))
+        return {key: walk.entry.value for key, walk in found.items()}
 
     def _store(
         self, walks: Sequence[Walk], loaded: Mapping[str, Any], ttl: float | None, led: Mapping[str, Flight]
@@ -96,8 +99,8 @@ class ManyLoads:
         for walk in walks:
             entry = entry_of(loaded.get(walk.key, MISSING), ttl, jitter * random.random() if jitter else 0.0)
             if entry is not None:
-                led[walk.key].land(entry.value)
                 walk.find(entry, len(stack.rungs), now)
+                led[walk.key].land(entry.value, walk.expires)
         filled = [walk for walk in walks if walk.entry is not None]
         make_fills(stack, len(stack.rungs), filled)
         for walk in filled:

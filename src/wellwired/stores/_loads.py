@@ -52,7 +52,7 @@ class Loads:
     def __init__(self, stack: Stack, reads: Reads, writes: Writes, patience: float | None, policy: LoadPolicy) -> None:
         self._stack, self._reads, self._writes = stack, reads, writes
         self._patience, self._policy = patience, policy
-        self.flights = Flights(stack.fence, share=stack.sharing)
+        self.flights = Flights(stack.fence, share=stack.sharing, now=stack.now)
         self.workers = Callers(f"wellwired-loads-{stack.name}", policy.workers)
         self.loads = self.refreshes = self.refreshes_left_out = 0
         memory: Memos[Exception] | None = None
@@ -133,12 +133,12 @@ class Loads:
                 if leased:
                     self.leasing.give_back(walk)
             assert walk.entry is not None
-            flight.land(walk.entry.value)
+            flight.land(walk.entry.value, walk.expires)
             return walk.entry.value
         except Exception as error:
             if walk is not None and not anew and self._stands_in(walk, error):
                 assert walk.entry is not None
-                flight.land(walk.entry.value)
+                flight.land(walk.entry.value, walk.expires)
                 return walk.entry.value
             flight.fail(error)
             raise
@@ -155,8 +155,8 @@ class Loads:
         except Exception as error:
             self._remember(walk, error)
             raise
-        flight.land(entry.value)
         walk.find(entry, len(stack.rungs), stack.now())
+        flight.land(entry.value, walk.expires)
         make_fills(stack, walk.source, (walk,))
         stack.present(walk.key)
 

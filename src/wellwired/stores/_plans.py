@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from wellwired.stores.layer import Layer
+from wellwired.stores.protocols import Entry
 
-__all__ = ["WAITING_SHARE", "StackPlan", "shorter", "stale_life"]
+__all__ = ["WAITING_SHARE", "StackPlan", "older", "shorter", "stale_life"]
 
 
 WAITING_SHARE: Final = 0.8
@@ -25,6 +26,20 @@ def shorter(one: float | None, other: float | None) -> float | None:
     if one is None:
         return other
     return one if other is None else min(one, other)
+
+
+def older(entry: Entry[Any], seconds: float) -> Entry[Any] | None:
+    """The entry after some time on its way to a layer; None if its time has passed.
+
+    Args:
+        entry: the entry.
+        seconds: how long it was on its way.
+    """
+    if entry.left is None or seconds <= 0:
+        return entry
+    if entry.left <= seconds:
+        return None
+    return Entry(entry.value, entry.left - seconds, entry.stale, entry.tags)
 
 
 def stale_life(spare: float, fresh: float | None, end: float) -> float:

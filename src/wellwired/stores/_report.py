@@ -23,7 +23,7 @@ class Report:
         verb: what the caller calls the write.
     """
 
-    __slots__ = ("_failures", "_stack", "_states", "verb")
+    __slots__ = ("_failures", "_stack", "_states", "began", "verb")
 
     def __init__(self, stack: Stack, verb: StoreVerb) -> None:
         self.verb = verb
@@ -31,6 +31,8 @@ class Report:
         # Of a layer of which nothing is noted, nothing was asked.
         self._states = [LayerState.SKIPPED] * len(stack.rungs)
         self._failures: dict[int, Failure] = {}
+        # From when the lives of the values count, on the stack's clock.
+        self.began = stack.now()
 
     def note(self, rung: Rung, state: LayerState, failure: Failure | None = None) -> None:
         """Notes the outcome in one layer, in place of one noted before."""
