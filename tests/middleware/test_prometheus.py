@@ -12,7 +12,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from wellwired.errors import MissingExtraError, RegistrationError
-from wellwired.middleware import Metrics, WriteEvent
+from wellwired.middleware import (
+    CircuitChanged,
+    EvictionFailed,
+    LetterKept,
+    LetterLost,
+    Metrics,
+    Noticing,
+    WriteEvent,
+)
 from wellwired.middleware.prometheus import PrometheusMetrics
 
 
@@ -173,3 +181,21 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_it_is_a_metrics_backend(registry: CollectorRegistry) -> None:
     """As the protocol wants it."""
     assert isinstance(PrometheusMetrics(registry=registry), Metrics)
+
+
+def test_notices_are_counted(registry: CollectorRegistry) -> None:
+    """Evictions that failed by their store, circuits by their state, letters by what became of them."""
+    metrics = PrometheusMetrics(registry=registry)
+    assert isinstance(metrics, Noticing)
+    metrics.notice(EvictionFailed("stores.users", 3, "OSError"))
+    metrics.notice(CircuitChanged("sql.main", "closed", "open", 9, 10, 5.0))
+    metrics.notice(LetterKept("id", "sql.main", "put", "BACKEND", "UNKNOWN"))
+    metrics.notice(LetterLost("sql.main", "put", "BACKEND", "UNKNOWN", "OSError"))
+    sample = registry.get_sample_value
+    assert sample("wellwired_evictions_failed_total", {"store": "stores.users"}) == 1
+    assert sample("wellwired_circuit_state", {"target": "sql.main"}) == 2
+    for result in ("kept", "lost"):
+        labels = {"code": "BACKEND", "outcome": "UNKNOWN", "result": result}
+        assert sample("wellwired_dead_letters_total", labels) == 1
+    metrics.notice(CircuitChanged("sql.main", "open", "half-open", 0, 0, 0.0))
+    assert sample("wellwired_circuit_state", {"target": "sql.main"}) == 1

@@ -70,10 +70,10 @@ class Breaker:
         "_era",
         "_failed",
         "_lock",
-        "_opened",
         "_out",
         "_passed",
         "_step",
+        "_until",
         "policy",
         "state",
     )
@@ -82,7 +82,7 @@ class Breaker:
         self.policy = policy
         self.state = BreakerState.CLOSED
         self._era = 0
-        self._opened = self._begun = float("-inf")
+        self._until = self._begun = float("-inf")
         self._out = self._passed = self._step = 0
         self._counts: list[int] = []
         self._failed: list[int] = []
@@ -108,7 +108,7 @@ class Breaker:
             return self._era
         with self._lock:
             if self.state is BreakerState.OPEN:
-                if now - self._opened < self.policy.pause:
+                if now < self._until:
                     return None
                 self._turn(BreakerState.HALF_OPEN)
                 self._begun = now
@@ -161,7 +161,7 @@ class Breaker:
         """Seconds until it may admit a call, 0 if it may do so already."""
         if self.state is not BreakerState.OPEN:
             return 0.0
-        return max(0.0, self._opened + self.policy.pause - now)
+        return min(self.policy.pause, max(0.0, self._until - now))
 
     @property
     def _damning(self) -> bool:
@@ -186,7 +186,7 @@ class Breaker:
         self._failed[self._step % _STEPS] += failed
 
     def _opens(self, now: float) -> BreakerState:
-        self._opened = now
+        self._until = now + self.policy.pause
         return self._turn(BreakerState.OPEN)
 
     def _turn(self, state: BreakerState) -> BreakerState:

@@ -4,9 +4,13 @@
 ``wellwired_writes_total``                      writes that are over
 ``wellwired_write_duration_seconds``            how long they took, from call to answer
 ``wellwired_write_retries_total``               attempts beyond the first
+``wellwired_evictions_failed_total``            evictions of changed keys that failed
+``wellwired_circuit_state``                     0 closed, 1 half-open, 2 open
+``wellwired_dead_letters_total``                letters that were ``kept`` or ``lost``
 ==============================================  ========================================
 
-Each has the labels ``writer``, ``target``, ``type`` and ``code``; the first also has ``outcome``. A label's value is
+The first three have the labels ``writer``, ``target``, ``type`` and ``code``, and the very first ``outcome`` too; the
+others have their own: the ``store``, the ``target``, and ``code``, ``outcome`` and ``result``. A label's value is
 never a name that a caller made up: where nothing is registered under it, it is ``unknown``, so that wrong requests
 cannot grow the series without end. Series are looked up once and kept.
 """
@@ -22,9 +26,10 @@ from weakref import WeakKeyDictionary
 from wellwired.errors import ErrorCode, MissingExtraError, RegistrationError
 from wellwired.middleware.batches import BatchEvent
 from wellwired.middleware.events import WriteEvent
+from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 __all__ = ["BUCKETS", "PrometheusMetrics"]
 
@@ -34,10 +39,16 @@ BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _LABELS = ("writer", "target", "type", "code")
 
 
+_STATES = {"closed": 0, "half-open": 1, "open": 2}
+
+
 class _Families(NamedTuple):
     writes: Counter
     durations: Histogram
     retries: Counter
+    evictions: Counter
+    circuits: Gauge
+    letters: Counter
 
 
 class _Series(NamedTuple):
@@ -120,13 +131,24 @@ class PrometheusMetrics:
             if event.attempts > 1:
                 series.retries.inc(event.attempts - 1)
 
+    def notice(self, notice: Notice, /) -> None:
+        """Counts what is told beside the writes."""
+        match notice:
+            case EvictionFailed():
+                self._made.evictions.labels(notice.store).inc()
+            case CircuitChanged():
+                self._made.circuits.labels(notice.target).set(_STATES[notice.state])
+            case LetterKept() | LetterLost():
+                result = "kept" if isinstance(notice, LetterKept) else "lost"
+                self._made.letters.labels(notice.code, notice.outcome, result).inc()
+
     def _found(self, labels: tuple[str, ...]) -> _Series:
         series = self._series.get(labels)
         if series is not None:
             return series
         if len(self._series) >= self._limit:
             labels = (labels[0], "other", "other", *labels[3:])
-        writes, durations, retries = self._made
+        writes, durations, retries, *_ = self._made
         common = labels[:4]
         made = _Series(writes.labels(*labels), durations.labels(*common), retries.labels(*common))
         return self._series.setdefault(labels, made)
@@ -143,7 +165,7 @@ def _bounded(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _registered(registry: CollectorRegistry, namespace: str, buckets: Sequence[float]) -> _Families:
-    from prometheus_client import Counter, Histogram
+    from prometheus_client import Counter, Gauge, Histogram
 
     families = _Families(
         Counter("writes", "Writes that are over.", (*_LABELS, "outcome"), namespace, registry=None),
@@ -156,8 +178,11 @@ def _registered(registry: CollectorRegistry, namespace: str, buckets: Sequence[f
             buckets=buckets,
         ),
         Counter("write_retries", "Attempts beyond the first.", _LABELS, namespace, registry=None),
+        Counter("evictions_failed", "Evictions of changed keys that failed.", ("store",), namespace, registry=None),
+        Gauge("circuit_state", "0 closed, 1 half-open, 2 open.", ("target",), namespace, registry=None),
+        Counter("dead_letters", "Dead letters.", ("code", "outcome", "result"), namespace, registry=None),
     )
-    done: list[Counter | Histogram] = []
+    done: list[Counter | Gauge | Histogram] = []
     try:
         for family in families:
             registry.register(family)
