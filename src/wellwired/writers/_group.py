@@ -27,7 +27,7 @@ from wellwired.clock import Deadline
 from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
-from wellwired.writers._answers import Answer
+from wellwired.writers._answers import Answer, error_for
 from wellwired.writers._failures import POOL_FULL, write_error
 from wellwired.writers._forks import renew_in_child
 
@@ -185,12 +185,14 @@ class Group:
         leader = group[0]
         if leader.deadline.passed and len(group) > 1:
             return [None] * len(group)
-        if len(group) == 1:
-            return [None]
         nearest = min((member.deadline for member in group), key=lambda deadline: deadline.at)
         _here.leading = True
         try:
+            if len(group) == 1:
+                return [self._alone(leader.request, leader.handler, leader.deadline)]
             answers = self._together([member.request for member in group], leader.handler, nearest)
+        except WriteError as error:
+            return [error_for(error, member.request) if member is not leader else error for member in group]
         finally:
             _here.leading = False
         return [_own(member, answer) for member, answer in zip(group, answers, strict=True)]
