@@ -18,6 +18,8 @@ from wellwired.handlers import FunctionHandler, Registry, after_commit
 from wellwired.middleware import SILENT, RetryPolicy
 from wellwired.operations import WriteRequest
 from wellwired.writers import WriteManager
+from wellwired.writers._resolving import _by_number
+from wellwired.writers._transaction import Transaction
 from wellwired.writers._xids import begin_numbered
 from wellwired.writers.idempotency import create_tables, table
 from wellwired.writers.sql import SQLWriter
@@ -215,6 +217,22 @@ class TestByNumber:
             write(writer, seconds=20)
 
         assert caught.value.outcome is Outcome.UNKNOWN
+
+    def test_a_transaction_in_progress_is_neither_committed_nor_not(self, engine: sa.Engine) -> None:
+        """Asked while it is open nobody can tell; afterwards it is told how it ended."""
+        database = SQLWriter("sql.main", engine, resolve=True)._database
+        request = WriteRequest("sql.main", "test", None)
+        for ending, expected in (("commit", True), ("undo", False)):
+            transaction = Transaction(database, request, Deadline.after(20))
+            transaction.open()
+            xid = transaction.xid
+            assert xid is not None
+            transaction.grace = Deadline.after(0.3)
+            assert _by_number(transaction, xid) is None
+            getattr(transaction, ending)()
+            transaction.grace = Deadline.after(20)
+            assert _by_number(transaction, xid) is expected
+            transaction.close()
 
     def test_a_transaction_begins_as_the_application_has_set_it(self, engine: sa.Engine) -> None:
         """The isolation level holds although the driver does not send BEGIN."""

@@ -654,6 +654,27 @@ class TestAround:
             raise LookupError
         assert done == []
 
+    def test_a_write_of_a_callback_has_its_own_retries(
+        self, manager: WriteManager, engine: sa.Engine, handlers: Registry
+    ) -> None:
+        """It is not inside the attempt any more, which nobody repeats: by itself, and after `transact`."""
+        attempts: list[int] = []
+
+        def shaky(_request: WriteRequest, _connection: sa.Connection) -> None:
+            attempts.append(1)
+            raise BackendError("in the way", retry=Retry.SAFE, reason="lock")
+
+        def asking(_request: WriteRequest, _connection: sa.Connection) -> None:
+            after_commit(lambda: manager.write(doing("shaky")))
+
+        add(handlers, "shaky", shaky)
+        add(handlers, "asking", asking)
+
+        assert len(manager.write(doing("asking")).warnings) == 1
+        assert len(attempts) == 3
+        assert len(manager.transact("sql.main", lambda tx: tx.write(doing("asking"))).warnings) == 1
+        assert len(attempts) == 6
+
 
 class TestTransact:
     """A block that may be run again."""

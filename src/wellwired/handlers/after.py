@@ -11,11 +11,12 @@ the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TypeAlias
 
+from wellwired._nesting import inside
 from wellwired.errors import RegistrationError
 
 __all__ = ["Callback", "Collected", "after_commit"]
@@ -30,7 +31,8 @@ def after_commit(callback: Callback) -> None:
     Callbacks run in the order in which they were given, each once, in the thread of the write, after the outermost
     commit; never for an attempt or a savepoint that was rolled back. What one raises becomes a warning in
     `WriteResult.warnings`. They count against the caller's time, so they should be quick; one that is given by
-    another callback runs after those that were given before.
+    another callback runs after those that were given before. A write that a callback makes is a write of its own, with
+    its own retries.
 
     Args:
         callback: called without arguments.
@@ -95,18 +97,29 @@ class Collected:
         """
         if self._callbacks is None:
             return ()
-        failures: tuple[str, ...] = ()
-        with self:
-            for callback in self._callbacks:  # the list grows while a callback asks for another
-                try:
-                    callback()
-                except Exception as error:  # noqa: BLE001 - it becomes the line
-                    failures += (f"the callback {_name(callback)} failed after the commit: {type(error).__name__}",)
+        # Inside another write's handler it is that one's attempt, which may be repeated with all that is in it.
+        nested = inside.set(inside.get() and _current.get() is not None)
+        try:
+            with self:
+                return tuple(failure for callback in self._all() if (failure := _failure(callback)))
+        finally:
+            inside.reset(nested)
+
+    def _all(self) -> Iterator[Callback]:
+        # The list grows while a callback asks for another.
+        yield from self._callbacks or ()
         self._callbacks = None
-        return failures
 
 
 _current: ContextVar[Collected | None] = ContextVar("wellwired_after_commit", default=None)
+
+
+def _failure(callback: Callback) -> str:
+    try:
+        callback()
+    except Exception as error:  # noqa: BLE001 - it becomes the line
+        return f"the callback {_name(callback)} failed after the commit: {type(error).__name__}"
+    return ""
 
 
 def _name(callback: Callback) -> str:

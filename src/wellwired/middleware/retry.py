@@ -9,10 +9,10 @@ from __future__ import annotations
 import random as _random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wellwired._nesting import inside
 from wellwired.clock import SYSTEM, Clock
 from wellwired.errors import WriteError
 from wellwired.middleware.budget import RetryBudget
@@ -25,8 +25,6 @@ from wellwired.operations import WriteOperation, WriteResult
 
 __all__ = ["inside_retries", "is_nested", "retrying"]
 
-_inside: ContextVar[bool] = ContextVar("wellwired_retrying", default=False)
-
 
 @contextmanager
 def inside_retries() -> Iterator[bool]:
@@ -35,17 +33,17 @@ def inside_retries() -> Iterator[bool]:
     Returns:
         Whether it stands inside such a block already, and so must try once only.
     """
-    nested = _inside.get()
-    token = _inside.set(True)
+    nested = inside.get()
+    token = inside.set(True)
     try:
         yield nested
     finally:
-        _inside.reset(token)
+        inside.reset(token)
 
 
 def is_nested() -> bool:
     """Whether this code runs inside an attempt of a write, which whoever retries that write repeats."""
-    return _inside.get()
+    return inside.get()
 
 
 def retrying(
@@ -74,15 +72,15 @@ def retrying(
 
     def wrap(next: WriteNext) -> WriteNext:
         def call(operation: WriteOperation) -> WriteResult[Any]:
-            if _inside.get():
+            if inside.get():
                 return next(operation)
-            token = _inside.set(True)
+            token = inside.set(True)
             try:
                 result = next(operation)
             except WriteError as error:
                 return _again(rules, next, operation, error)
             finally:
-                _inside.reset(token)
+                inside.reset(token)
             if budget is not None:
                 budget.refund(operation.writer)
             return result
