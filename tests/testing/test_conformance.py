@@ -162,7 +162,7 @@ class TestMemoryWriter(WriterSuite):
     @pytest.fixture
     def writer(self) -> Writer:
         """An empty one."""
-        return MemoryWriter("memory.main")
+        return MemoryWriter("memory.main", keeps_keys=True)
 
     def put(self, connection: Any, text: str) -> None:
         """An element of a list."""

@@ -63,10 +63,12 @@ def writer() -> MemoryWriter:
 
 
 def test_it_is_a_writer(writer: MemoryWriter) -> None:
-    """With the ability to list, and without the one to keep keys."""
+    """With the ability to list; keys are kept if that is asked for."""
     assert isinstance(writer, Writer)
     assert isinstance(writer, Listed)
-    assert not isinstance(writer, KeepsKeys)
+    assert isinstance(writer, KeepsKeys)
+    assert not writer.keeps_keys
+    assert MemoryWriter("sql.main", keeps_keys=True).keeps_keys
     assert writer.targets == ("sql.main", "mysql.main")
     assert [writer.supports(target) for target in ("sql.main", "mysql.main", "sql.other")] == [True, True, False]
 

@@ -4,6 +4,9 @@ A handler is given a view of the data, on which it reads and writes like on a di
 when the handler returns in time, all of it in one step; until then, and whenever it fails, nothing has changed. One
 write runs at a time, and waiting for its turn counts against the deadline. What was written, and what was tried, is
 there to be asserted; the next writes can be told to fail.
+
+It can what a database can: several writes in one transaction, with savepoints; batches, atomic or not; callbacks after
+the commit; and idempotency keys, if they are asked for.
 """
 
 from __future__ import annotations
@@ -11,21 +14,27 @@ from __future__ import annotations
 import copy
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from wellwired.clock import Deadline
-from wellwired.errors import Phase, Retry, WriteError, WriteTimeoutError
+from wellwired.errors import Phase, WriteTimeoutError
+from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
 from wellwired.operations import WriteRequest, WriteResult
+from wellwired.writers._answers import Answer
 from wellwired.writers._forks import renew_in_child
-from wellwired.writers.protocol import handler_failed
+from wellwired.writers._memory_batch import MemoryBatch
+from wellwired.writers._memory_state import Done, Fault, MemoryView, State, late, ordered, perform, warned
+from wellwired.writers._memory_unit import Entry, MemoryUnit
+from wellwired.writers.protocol import WriterCapabilities
 
 __all__ = ["MemoryView", "MemoryWriter"]
 
 _BACKEND: Final = "memory"
-_GONE: Final = object()
+_LABEL: Final = "transaction"
 
 
 class MemoryWriter:
@@ -38,6 +47,8 @@ class MemoryWriter:
         targets: what else it supports.
         handlers: which handlers it knows; a `Registry` of its own if None.
         records_all: whether a type without a handler is recorded and otherwise ignored, and not refused.
+        keeps_keys: whether an idempotency key that was seen is answered with the stored result; they are kept for
+            ever. Without it a request with a key is refused.
     """
 
     def __init__(
@@ -47,12 +58,14 @@ class MemoryWriter:
         targets: Iterable[str] = (),
         handlers: Registry | None = None,
         records_all: bool = False,
+        keeps_keys: bool = False,
     ) -> None:
         self.name = name
         self.targets: tuple[str, ...] = tuple(dict.fromkeys((name, *targets)))
         self.handlers = Registry() if handlers is None else handlers
         self._unhandled = _Recorded() if records_all else None
-        self._data: dict[str, Any] = {}
+        self._keeps_keys = keeps_keys
+        self._state = State()
         self._tried: list[WriteRequest] = []
         self._written: list[WriteRequest] = []
         self._faults: deque[tuple[Exception, bool]] = deque()
@@ -63,7 +76,7 @@ class MemoryWriter:
     def data(self) -> dict[str, Any]:
         """A copy of what has been written so far, between two writes."""
         with self._turn:
-            return copy.deepcopy(self._data)
+            return copy.deepcopy(self._state.data)
 
     @property
     def written(self) -> tuple[WriteRequest, ...]:
@@ -91,8 +104,23 @@ class MemoryWriter:
         """Every type that it has a handler for, sorted."""
         return self.handlers.types(_BACKEND)
 
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a key that was seen is answered with the stored result."""
+        return self._keeps_keys
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        """What it can promise: all that a database does, and no outcome is unknown but those that were ordered."""
+        return WriterCapabilities(
+            deadline="fenced", atomic=True, idempotency=self._keeps_keys, savepoints=True, batches=True
+        )
+
     def fail_next(self, *errors: Exception, applied: bool = False) -> None:
         """Has the next attempts fail, one with each error, in this order.
+
+        In a transaction each write is an attempt, and what is ordered with `applied` waits for the commit; in a batch
+        each request is one.
 
         Args:
             errors: what the attempts raise; a `WriteError` as it is, anything else as if the handler had raised it.
@@ -103,7 +131,7 @@ class MemoryWriter:
     def reset(self) -> None:
         """Forgets the data, the records and the failures that were ordered; handlers stay."""
         with self._turn:
-            self._data = {}
+            self._state = State()
             self._tried, self._written = [], []
             self._faults.clear()
 
@@ -123,13 +151,61 @@ class MemoryWriter:
             WriteError: as ordered by `fail_next`, or raised by the handler; anything else that the handler raised is
                 a `BackendError` with the reason ``"handler"``.
         """
-        if not self._turn.acquire(timeout=min(deadline.left(), threading.TIMEOUT_MAX)):
-            raise _late(request, Phase.CHECKOUT)
+        after = Collected()
+        self._enter(request, deadline)
         try:
-            self._tried.append(request)
-            return self._transact(request, handler, deadline)
+            result = self._write(request, handler, deadline, after)
         finally:
             self._turn.release()
+        return result if result.replayed else warned(result, after.run())
+
+    def write_batch(
+        self, requests: Sequence[WriteRequest], *, handler: Handler, deadline: Deadline, atomic: bool
+    ) -> list[Answer]:
+        """Makes one attempt at all of them, in one transaction; see `WritesMany.write_batch`.
+
+        Args:
+            requests: valid ones, with converted payloads.
+            handler: the handler to call for all of them, all at once if it has a `handle_many`.
+            deadline: by when the handler must have returned for the last.
+            atomic: whether all take effect or none.
+
+        Returns:
+            For each request, at its position, its result or its error.
+        """
+        batch = MemoryBatch(requests, handler=handler, atomic=atomic, keeps=self._keeps_keys)
+        try:
+            self._enter(requests[0] if requests else _label(self.name), deadline)
+        except WriteTimeoutError:
+            return [late(request, Phase.CHECKOUT) for request in requests]
+        try:
+            self._tried += requests
+            done = batch.run(self._state, self._fault, deadline)
+            self._keep(done)
+        finally:
+            self._turn.release()
+        return batch.finish()
+
+    def begin(self, target: str, /, *, deadline: Deadline) -> MemoryUnit:
+        """Opens a transaction, which has its turn until it is closed; see `Transacts.begin`.
+
+        Args:
+            target: for the words of errors.
+            deadline: by when it must have been committed.
+
+        Raises:
+            WriteTimeoutError: it did not get its turn before the deadline.
+        """
+        label = _label(target)
+        self._enter(label, deadline)
+        turn = self._turn
+        return MemoryUnit(
+            label,
+            self._state,
+            attempt=self._attempt,
+            commit=partial(self._commit, label, deadline),
+            leave=turn.release,
+        )
 
     def renew(self) -> None:
         """Opens the lock in a forked child, where the thread that held it does not exist."""
@@ -138,86 +214,49 @@ class MemoryWriter:
     def __repr__(self) -> str:
         return f"MemoryWriter({self.name!r}, {len(self._written)} written)"
 
-    def _transact(self, request: WriteRequest, handler: Handler, deadline: Deadline) -> WriteResult[Any]:
-        fault, applied = self._faults.popleft() if self._faults else (None, False)
-        view = MemoryView(self._data)
-        try:
-            if fault is not None and not applied:
-                raise fault
-            answer = handler.handle(request, view)
-        except WriteError:
-            raise
-        except Exception as error:
-            raise handler_failed(error, request) from error
-        finally:
-            view.close()
+    def _enter(self, request: WriteRequest, deadline: Deadline) -> None:
+        if not self._turn.acquire(timeout=min(deadline.left(), threading.TIMEOUT_MAX)):
+            raise late(request, Phase.CHECKOUT)
+
+    def _fault(self) -> Fault:
+        return self._faults.popleft() if self._faults else (None, False)
+
+    def _write(self, request: WriteRequest, handler: Handler, deadline: Deadline, after: Collected) -> WriteResult[Any]:
+        self._tried.append(request)
+        fault, applied = self._fault()
+        if fault is not None and not applied:
+            raise ordered(fault, request)
+        done = perform(self._state, request, handler, after, keeps=self._keeps_keys)
         if deadline.passed:
-            raise _late(request, Phase.EXECUTE)
-        view.apply()
-        self._written.append(request)
+            raise late(request, Phase.EXECUTE)
+        self._keep([(done, (request,))])
         if fault is not None:
             raise fault
-        return WriteResult(True, "written", answer)
+        return done.results[0]
 
+    def _attempt(self, state: State, request: WriteRequest, handler: Handler) -> Done:
+        """One write of a transaction, whose callbacks its manager collects."""
+        self._tried.append(request)
+        if self._faults and not self._faults[0][1]:
+            raise ordered(self._faults.popleft()[0], request)
+        return perform(state, request, handler, None, keeps=self._keeps_keys)
 
-class MemoryView(MutableMapping[str, Any]):
-    """What a handler sees of a `MemoryWriter`: the data with its own changes, until the write is over.
+    def _commit(self, label: WriteRequest, deadline: Deadline, done: Sequence[Entry]) -> None:
+        fault, applied = self._fault()
+        if fault is not None and not applied:
+            raise ordered(fault, label)
+        if deadline.passed:
+            raise late(label, Phase.EXECUTE)
+        self._keep(done)
+        if fault is not None:
+            raise fault
 
-    Reading a value makes a copy of it that belongs to the write, so that changing what was read in place is a change
-    like any other: applied with the rest, or not at all.
-
-    Args:
-        data: what is there before the write.
-    """
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self._data = data
-        self._changes: dict[str, Any] = {}
-        self._open = True
-
-    def __getitem__(self, key: str) -> Any:
-        changes = self._changed()
-        if key not in changes and key in self._data:
-            changes[key] = copy.deepcopy(self._data[key])
-        value = changes.get(key, _GONE)
-        if value is _GONE:
-            raise KeyError(key)
-        return value
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._changed()[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self._changed()[key] = _GONE
-
-    def __contains__(self, key: object) -> bool:
-        changes: dict[Any, Any] = self._changed()
-        return changes[key] is not _GONE if key in changes else key in self._data
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([key for key in {**self._data, **self._changed()} if key in self])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def close(self) -> None:
-        """Ends the view: a handler that kept it gets an error."""
-        self._open = False
-
-    def apply(self) -> None:
-        """Makes the changes in the data."""
-        for key, value in self._changes.items():
-            if value is _GONE:
-                self._data.pop(key, None)
-            else:
-                self._data[key] = value
-
-    def _changed(self) -> dict[str, Any]:
-        if not self._open:
-            raise RuntimeError("the write is over; a handler must not keep its connection")
-        return self._changes
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Makes it count."""
+        for done, requests in entries:
+            done.apply(self._state)
+            if not done.results[0].replayed:
+                self._written += requests
 
 
 class _Recorded:
@@ -227,11 +266,5 @@ class _Recorded:
         """Does nothing: the request is recorded by the writer."""
 
 
-def _late(request: WriteRequest, phase: Phase) -> WriteTimeoutError:
-    return WriteTimeoutError(
-        "the deadline passed before the write could take effect; allow more time",
-        retry=Retry.SAFE,
-        phase=phase,
-        target=request.target,
-        type=request.type,
-    )
+def _label(target: str) -> WriteRequest:
+    return WriteRequest(target, _LABEL, None)
