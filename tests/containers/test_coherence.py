@@ -10,10 +10,13 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
-from wellwired import Application, DelegatedStore, Registry, Settings, WriteRequest, providers
-from wellwired.errors import InvalidRequestError
+from wellwired import Application, DelegatedStore, Registry, Settings, WriteRequest, handler, providers
+from wellwired.errors import BackendError, InvalidRequestError, Retry
 from wellwired.handlers.sql import upsert
 from wellwired.stores.table import TableKey, TableStore
+from wellwired.writers import MemoryWriter
+from wellwired.writers.dead_letters import NoLetters
+from wellwired.writers.letters_file import JSONLines
 
 users = sa.Table(
     "users", sa.MetaData(), sa.Column("id", sa.String(20), primary_key=True), sa.Column("version", sa.Integer)
@@ -44,6 +47,13 @@ class Shop(Application):
     own_layers = providers.Dict({"table.users": table})
 
 
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """Leaves structlog as it was."""
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture
 def shop(sql_url: str, real_redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Any]:
     """A started shop with its table."""
@@ -57,7 +67,6 @@ def shop(sql_url: str, real_redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp
     with Shop(settings=settings) as started:
         users.create(started.sql["main"]())
         yield started
-    structlog.reset_defaults()
 
 
 def write(shop: Any, user: str, version: int) -> None:
@@ -175,4 +184,36 @@ def test_a_store_is_built_when_a_write_first_names_it(sqlite_url: str, monkeypat
         write(made, "a", 2)
         assert built == ["user:a"]
         assert made.stores["users"]().get("user:a") == {"version": 2}
-    structlog.reset_defaults()
+
+
+def test_what_stands_around_writes_is_set_by_the_environment(monkeypatch: Any, tmp_path: Any) -> None:
+    """The budget, the breaker and the place of dead letters; by default there is neither of the last two."""
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "SQL__MAIN__URL": f"sqlite:///{tmp_path / 'shop.db'}",
+        "WRITES__BUDGET__CAPACITY": "40",
+        "WRITES__BREAKER__ENABLED": "true",
+        "WRITES__BREAKER__CALLS": "1",
+        "WRITES__BREAKER__PAUSE": "30",
+        "WRITES__DEAD_LETTERS__PATH": str(tmp_path / "letters.jsonl"),
+        "WRITES__ATTEMPTS": "1",
+        "LOG__LEVEL": "CRITICAL",
+    }
+    environ = {f"WELLWIRED__{name}": text for name, text in names.items()}
+    writer = MemoryWriter("sql.main", handlers=Registry(handler("user_changed")(lambda request, data: None)))
+    writer.fail_next(BackendError("gone", retry=Retry.SAFE, reason="connection"))
+    with (
+        Shop(settings=OwnSettings.load(_environ=environ)) as made,
+        made.overriding({"writers": {"sql.main": writer}}) as shop,
+    ):
+        for reason in ("connection", "circuit_open"):
+            with pytest.raises(BackendError) as caught:
+                shop.write_manager().write(WriteRequest("sql.main", "user_changed", {"id": "a"}))
+            assert caught.value.reason == reason
+        letters = shop.dead_letters()
+        assert isinstance(letters, JSONLines)
+        assert [one.letter.reason for one in letters.pile().waiting] == ["connection", "circuit_open"]
+    with Application(settings=settings_of(log={"level": "CRITICAL"})) as plain:
+        assert isinstance(plain.dead_letters(), NoLetters)
+        assert not plain.write_manager()._keeps
+        assert plain.write_manager()._circuits is None
