@@ -18,8 +18,10 @@ from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteTimeoutEr
 from wellwired.handlers import Registry, handler
 from wellwired.middleware import SILENT
 from wellwired.operations import WriteRequest
+from wellwired.testing.clock import VirtualClock
 from wellwired.writers import WriteManager, _checkout
-from wellwired.writers._checkout import Checkout, bound_checkouts
+from wellwired.writers._checkout import Checkout, CheckoutLateError, bound_checkouts
+from wellwired.writers._watch import Watch
 from wellwired.writers.sql import SQLWriter
 
 Start = Callable[..., PrivateServer]
@@ -283,3 +285,25 @@ def test_a_session_that_ends_right_after_an_answer_costs_a_retry(sql_url: str) -
     assert (result.attempts, count(engine)) == (2, 2)
     engine.dispose()
     other.dispose()
+
+
+def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was made while the deadline passed belongs to nobody, and would be left open."""
+    clock = VirtualClock()
+    closed: list[bool] = []
+
+    class Driver:
+        def close(self) -> None:
+            closed.append(True)
+
+    def slow(*_: Any) -> Driver:
+        clock.advance(2)
+        return Driver()
+
+    monkeypatch.setattr(_checkout, "connect", slow)
+    engine = sa.create_engine("postgresql+psycopg://127.0.0.1:1/none")
+    bound_checkouts(engine)
+    with Checkout(Watch("sql.main"), Deadline.after(1, clock)), pytest.raises(CheckoutLateError):
+        engine.connect()
+    assert closed == [True]
+    engine.dispose()

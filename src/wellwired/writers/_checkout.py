@@ -20,6 +20,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -153,7 +154,13 @@ def _on_connect(dialect: Dialect, record: Any, positional: list[Any], named: dic
     if made is None:
         made = connect(dialect, positional, named, left, checkout.over)
     if made is not None:
-        checkout.over(made)
+        try:
+            checkout.over(made)
+        except CheckoutLateError:
+            # Nobody else knows of it yet, so nobody else would close it.
+            with suppress(Exception):
+                made.close()
+            raise
     return made
 
 
