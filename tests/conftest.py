@@ -9,12 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
 from tests.servers import KINDS, FreshDatabases, FreshRedis, Missing, PrivateServer, Servers, required
 from tests.servers.databases import sqlite
 from wellwired.testing.clock import VirtualClock
+
+# The same examples at every run, so that a red run can be run again; `--hypothesis-profile soak` looks for new ones. No time
+# limit for an example: it would measure how busy the machine is.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=1_000)
+hypothesis.settings.load_profile("steady")
 
 SERVERS = pytest.StashKey[Servers]()
 
