@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from wellwired import Outcome, Registry, Settings, WriteManager, WriteRequest, WriteResult
+from wellwired.cli.loading import security_of
+from wellwired.cli.replaying import Choice, Replay
 from wellwired.containers import pools
 from wellwired.containers.logs import processors_of
 from wellwired.errors import BackendError, Retry, WriteError
@@ -33,6 +36,9 @@ from wellwired.middleware.prometheus import PrometheusMetrics
 from wellwired.operations import WriteOperation
 from wellwired.settings import LogSettings, RedisSettings, SQLSettings
 from wellwired.writers.idempotency import create_tables
+from wellwired.writers.letters_file import JSONLines
+from wellwired.writers.letters_sql import SQLLetters
+from wellwired.writers.letters_sql import create_tables as create_letters
 from wellwired.writers.redis import RedisWriter
 from wellwired.writers.sql import SQLWriter
 
@@ -386,6 +392,42 @@ def test_nothing_is_told_of_a_write_to_redis_that_fails(told: Told, redis_url: s
         told_of(told, f"{kind} with a key", partial(manager.write, given))
     told_of(told, "batch", lambda: manager.write_many([request("wrong", "redis.main"), request("put", "redis.main")]))
     pools.close_redis(client)
+    assert told.leaks() == []
+
+
+@pytest.mark.parametrize("sql_url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("sink", ["file", "table", "lost"])
+def test_nothing_is_told_of_dead_letters_and_their_replay(
+    sink: str, told: Told, engine: sa.Engine, tmp_path: Path
+) -> None:
+    """Payloads, meta and keys lie in letters and nowhere else, whether the letters are kept, lost or sent again."""
+    letters: Any = JSONLines(tmp_path / "letters.jsonl")
+    if sink == "table":
+        create_letters(engine)
+        letters = SQLLetters(engine)
+    elif sink == "lost":
+        letters = JSONLines(tmp_path)  # a folder takes no lines
+    handlers = Registry(*(FunctionHandler[Any, Any](work, type=work.__name__) for work in (add, bug, late)))
+    writer = SQLWriter("sql.main", engine, handlers=handlers)
+    manager = WriteManager([writer], metrics=told, logger=told.logger(), dead_letters=letters)
+    failing = [request("bug", idempotency_key=KEY), request("bug"), request("late", timeout=0.15)]
+    for given in failing:
+        assert isinstance(told_of(told, "kept", partial(manager.write, given)), WriteError)
+    told_of(told, "a batch", lambda: manager.write_many(failing[:2]))
+    lines = told.lines.getvalue()
+    assert ("dead_letter_lost" in lines) is (sink == "lost") and "wellwired.dead_letter" in lines
+    if sink != "lost":
+        pile = letters.pile()
+        assert len(pile.waiting) == 5
+        assert VALUE in f"{[waiting.letter.payload for waiting in pile.waiting]}", (
+            "the letters hold what was to be written"
+        )
+        told.texts += [("letters", f"{pile!r}{pile.waiting!r}{letters!r}")]
+        with letters.alone():
+            report = Replay(manager, letters, secure=security_of(manager)).run(pile, Choice())
+        told.texts += [("the report", f"{report!r}")]
+    if sink != "table":
+        letters.close()
     assert told.leaks() == []
 
 
