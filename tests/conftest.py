@@ -17,8 +17,8 @@ from tests.servers import KINDS, FreshDatabases, FreshRedis, Missing, PrivateSer
 from tests.servers.databases import sqlite
 from wellwired.testing.clock import VirtualClock
 
-# The same examples at every run, so that a red run can be run again; `--hypothesis-profile soak` looks for new ones. No time
-# limit for an example: it would measure how busy the machine is.
+# The same examples at every run, so that a red run can be run again; `--hypothesis-profile soak` looks for new ones.
+# No time limit for an example: it would measure how busy the machine is.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=1_000)
 hypothesis.settings.load_profile("steady")
