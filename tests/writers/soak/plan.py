@@ -50,7 +50,7 @@ class FaultPlan:
     faults: tuple[Fault, ...] = tuple(Fault)
     shortest: float = 0.02
     longest: float = 0.7
-    silence: float = 2.0
+    silence: float = 20.0
 
     def judge(self, number: int, before: int, message: Message) -> Hit | None:
         """What a message meets; a `Judge` for the proxy.

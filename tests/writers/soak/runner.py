@@ -50,6 +50,8 @@ class Report:
         title: what it was, with the seed.
         violations: every lie.
         told: how many were told what.
+        reasons: the reasons of those that failed.
+        ways: how many were asked for in which way, and how many of them were a success.
         open: how many of the UNKNOWN were there, and how many were not.
         hits: how many faults of which kind at which moment.
         troubles: what was done to the server.
@@ -62,6 +64,8 @@ class Report:
     title: str
     violations: list[str] = field(default_factory=list)
     told: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
     open: Counter[str] = field(default_factory=Counter)
     hits: Counter[tuple[Moment, Fault]] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
@@ -80,6 +84,8 @@ class Report:
                 f"{self.title}: {sum(self.told.values())} writes in {self.seconds:.1f} s, "
                 f"{len(self.violations)} violations"
             ),
+            f"  asked: {_listed(self.ways)}",
+            f"  reasons: {_listed(self.reasons)}",
             f"  told: {_listed(self.told)}; of the UNKNOWN {_listed(self.open)}",
             (
                 f"  sent again with their keys: {_listed(self.again)}; {self.retried} took more than one attempt; "
@@ -92,7 +98,7 @@ class Report:
 
 
 def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count) or "none"
 
 
 class Run:
@@ -152,7 +158,7 @@ class Run:
         assert self._place.settled(), "the server does not end the sessions of the run"
         self._compare(calls)
         self._send_again(calls)
-        self._compare(calls)
+        self._compare(calls, again=True)
         self.report.hits.update(proxy.hits)
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -198,22 +204,28 @@ class Run:
             if wait:
                 self._up.wait(_SECONDS_TO_END)
             for item, answer in zip(call.items, self._ask(manager, call), strict=True):
-                self._note(item, answer)
+                self._note(call, item, answer)
 
-    def _note(self, item: Planned, answer: Answer) -> None:
+    def _note(self, call: Call, item: Planned, answer: Answer) -> None:
         self._answers.setdefault(item.number, []).append(answer)
         with self._progress:
             self.report.told[answer.label] += 1
+            self.report.reasons[f"{answer.code} {answer.reason} at {answer.phase}"] += answer.code != SUCCESS
+            self.report.ways[call.way] += 1
+            self.report.ways[f"{call.way} done"] += answer.code == SUCCESS
             self.report.retried += answer.attempts > 1
             self.report.slowest = max(self.report.slowest, answer.seconds - item.timeout)
 
     def _ask(self, manager: WriteManager, call: Call) -> list[Answer]:
         began = time.monotonic()
         requests = [item.request(TARGET) for item in call.items]
+        told: Sequence[WriteResult[Any] | WriteError]
         if call.way == "write":
-            told: list[Any] = [_told(lambda: manager.write(requests[0]))]
+            told = [_told(lambda: manager.write(requests[0]))]
+        elif call.way in ("many", "atomic"):
+            told = list(manager.write_many(requests, atomic=call.way == "atomic"))
         else:
-            told = list(manager.write_many(requests))
+            told = _transacted(manager, call)
         seconds = time.monotonic() - began
         return [_answer(what, seconds) for what in told]
 
@@ -243,12 +255,12 @@ class Run:
         finally:
             self._up.set()
 
-    def _compare(self, calls: Sequence[Call]) -> None:
+    def _compare(self, calls: Sequence[Call], *, again: bool = False) -> None:
         found = self._place.found()
-        for text in violations(calls, self._answers, found, patience=PATIENCE):
+        for text in violations(calls, self._answers, found, patience=PATIENCE, groups=not again):
             if not any(said.startswith(text.partition("; told")[0]) for said in self.report.violations):
                 self.report.violations.append(text)
-        if self.report.open:
+        if again:
             return
         for item in (item for call in calls for item in call.items):
             if any(answer.outcome is Outcome.UNKNOWN for answer in self._answers.get(item.number, ())):
@@ -275,6 +287,28 @@ def _told(write: Callable[[], WriteResult[Any]]) -> WriteResult[Any] | WriteErro
         return write()
     except WriteError as error:
         return error
+
+
+def _transacted(manager: WriteManager, call: Call) -> list[WriteResult[Any] | WriteError]:
+    """Several writes with one commit; the error of the transaction is the answer of each."""
+    told: list[WriteResult[Any] | WriteError] = []
+    try:
+        with manager.transaction(TARGET, timeout=call.items[0].timeout) as transaction:
+            for item in call.items:
+                request = item.request(TARGET, timed=False)
+                if call.way == "nested" and item.spoilt:
+                    try:
+                        with transaction.nested():
+                            transaction.write(request)
+                    except WriteError as error:
+                        told.append(error)
+                else:
+                    told.append(transaction.write(request))
+    except WriteError as error:
+        # One that failed by itself in a nested block keeps its own answer, unless the end of all leaves more open.
+        rest: list[WriteResult[Any] | WriteError] = [error] * (len(call.items) - len(told))
+        return [error if isinstance(one, WriteResult) else one for one in told] + rest
+    return told
 
 
 def _answer(told: WriteResult[Any] | WriteError, seconds: float) -> Answer:

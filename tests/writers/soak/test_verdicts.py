@@ -101,6 +101,15 @@ def test_some_of_what_belongs_together_is_seen(way: Way) -> None:
     assert any("some and not all" in text for text in violations([call], told, Found({(1, 0): 1}), patience=1.0))
 
 
+def test_whom_a_neighbours_mistake_is_blamed_on_is_seen() -> None:
+    """In a batch only the write with the mistake may be refused for it."""
+    call = Call("many", (Planned(1, spoilt="check"), Planned(2)))
+    refused = Answer("BACKEND", Outcome.NOT_APPLIED, Phase.EXECUTE, "constraint")
+
+    assert violations([call], {1: [refused], 2: [Answer(data=2)]}, Found({(2, 0): 1}), patience=1.0) == []
+    assert len(violations([call], {1: [refused], 2: [refused]}, Found(), patience=1.0)) == 1
+
+
 @given(st.integers(), st.integers(0, 50), st.sampled_from(list(Moment)), st.integers(0, 9))
 def test_a_plan_is_a_function_of_its_seed(seed: int, number: int, moment: Moment, before: int) -> None:
     """The same seed has the same faults, and a fault at a connection's beginning is one that can be."""
@@ -116,10 +125,10 @@ def test_a_plan_is_a_function_of_its_seed(seed: int, number: int, moment: Moment
 @given(st.integers(), st.integers(1, 200), st.sampled_from(["sql", "redis"]))
 def test_a_workload_is_a_function_of_its_seed(seed: int, writes: int, backend: str) -> None:
     """The same seed has the same calls, each write has a number of its own, and no amount is lost on the way."""
-    made = calls(seed, writes, backend, ("write", "many", "atomic", "transaction"))
+    made = calls(seed, writes, backend)
     items = [item for call in made for item in call.items]
 
-    assert made == calls(seed, writes, backend, ("write", "many", "atomic", "transaction"))
+    assert made == calls(seed, writes, backend)
     assert [item.number for item in items] == list(range(writes))
     assert all(sum(amount for _, amount in item.parts) == 0 for item in items)
 

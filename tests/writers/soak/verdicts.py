@@ -1,7 +1,8 @@
 """Compares what callers were told with what the database holds; pure, and the heart of the proof.
 
 The rules, for each write: told a success, it is there, once; told TIMEOUT or NOT_APPLIED, it is not there; told
-UNKNOWN, it is there once or not at all. No part of it is there without the others, unless PARTIAL was said. With a
+UNKNOWN, it is there once or not at all. No part of it is there without the others, unless PARTIAL was said. Of
+what belongs together all is there or nothing, and no write is blamed for its neighbour's mistake. With a
 key it is there once however often it was sent, and an answer that says "done before" is believed only after one that
 left that open.
 """
@@ -17,6 +18,8 @@ from wellwired.errors import ErrorCode, Outcome, Phase
 __all__ = ["Answer", "Found", "violations"]
 
 SUCCESS = "SUCCESS"
+_OWN_FAULTS = frozenset({"constraint", "data", "duplicate", "statement", "too_large"})
+"""Reasons that only a write's own mistake can have."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,12 @@ class Found:
 
 
 def violations(
-    calls: Sequence[Call], answers: Mapping[int, Sequence[Answer]], found: Found, *, patience: float
+    calls: Sequence[Call],
+    answers: Mapping[int, Sequence[Answer]],
+    found: Found,
+    *,
+    patience: float,
+    groups: bool = True,
 ) -> list[str]:
     """Every lie, as a sentence; none is what is to be proved.
 
@@ -74,13 +82,14 @@ def violations(
         answers: what was told for each number, in the order of sending.
         found: what is there, after the last transaction has ended.
         patience: seconds beyond its timeout that a call may take.
+        groups: whether what belongs together must be there together; not after some of it was sent again.
     """
     return [
         f"{_name(item)}: {text}; told {[answer.label for answer in answers.get(item.number, ())]}"
         for call in calls
         for item in call.items
         for text in _of_item(call, item, answers.get(item.number, ()), found, patience)
-    ] + [*_of_groups(calls, found), *_of_balances(calls, found)]
+    ] + [*(_of_groups(calls, answers, found) if groups else ()), *_of_balances(calls, found)]
 
 
 def _name(item: Planned) -> str:
@@ -126,16 +135,22 @@ def _of_answers(call: Call, item: Planned, told: Sequence[Answer], patience: flo
             yield f"a success with another's data: {answer.data!r}"
         if answer.replayed and not open_before and answer.attempts == 1:
             yield "a replay of a write that was said not to be there"
-        if at == 0 and answer.seconds > item.timeout * (len(call.items) if call.way == "many" else 1) + patience:
+        # The requests of a batch may be in as many transactions, each with a timeout and a grace of its own.
+        turns = len(call.items) if call.way == "many" else 1
+        if at == 0 and answer.seconds > turns * (item.timeout + patience):
             yield f"{answer.seconds:.1f} s for a timeout of {item.timeout} s"
+        if answer.reason in _OWN_FAULTS and not item.spoilt and not call.together:
+            yield f"blamed for another's mistake ({answer.reason})"
         open_before = open_before or answer.outcome is not Outcome.NOT_APPLIED
 
 
-def _of_groups(calls: Sequence[Call], found: Found) -> Iterator[str]:
+def _of_groups(calls: Sequence[Call], answers: Mapping[int, Sequence[Answer]], found: Found) -> Iterator[str]:
     for call in calls:
-        counts = [count for item in call.items for count in _counts(item, found)]
-        if call.together and len(set(counts)) > 1:
-            yield f"{call.way} of {[item.number for item in call.items]}: some and not all: {counts}"
+        told = [answer for item in call.items for answer in answers.get(item.number, ())]
+        counts = [count for item in call.together for count in _counts(item, found)]
+        if len(set(counts)) > 1 and not any(answer.outcome is Outcome.PARTIAL for answer in told):
+            labels = [answer.label for answer in told]
+            yield f"{call.way} of {[item.number for item in call.items]}: some and not all: {counts}; told {labels}"
 
 
 def _of_balances(calls: Sequence[Call], found: Found) -> Iterator[str]:

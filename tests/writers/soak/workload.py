@@ -7,18 +7,24 @@ few accounts to another, in any order: those wait for each other, and meet in de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
 from wellwired.operations import WriteRequest
 
-__all__ = ["ACCOUNTS", "Call", "Kind", "Planned", "Way", "calls"]
+__all__ = ["ACCOUNTS", "WAYS", "Call", "Kind", "Planned", "Way", "calls"]
 
-ACCOUNTS = 6
+ACCOUNTS = 13
 
-Kind = Literal["append", "mark", "direct"]
-Way = Literal["write", "many", "atomic", "transaction"]
+Kind = Literal["append", "mark", "rows", "direct", "fenced"]
+Way = Literal["write", "many", "atomic", "transaction", "nested"]
+
+WAYS: dict[str, tuple[Way, ...]] = {
+    "sql": ("write", "many", "atomic", "transaction", "nested"),
+    "redis": ("write", "many", "transaction"),
+}
+"""By which ways a backend can be written to; the usual one first."""
 
 _SPOILT = {
     "sql": ("check", "null", "duplicate", "table", "syntax", "length"),
@@ -32,8 +38,9 @@ class Planned:
 
     Args:
         number: its own, in the run.
-        kind: "append" adds rows; "mark" does the same however often it is done, and says so; "direct" (Redis) sends
-            its commands one by one.
+        kind: "append" adds rows; "rows" adds those of many requests by one statement; "mark" does the same however
+            often it is done, and says so; "direct" (Redis) sends its commands one by one; "fenced" (Redis) has them
+            done by a script that looks at the deadline.
         parts: for each row an account and the amount that it is given.
         size: bytes of data in its first row.
         keyed: whether it has an idempotency key.
@@ -51,8 +58,8 @@ class Planned:
     nap: float = 0.0
     spoilt: str = ""
 
-    def request(self, target: str) -> WriteRequest:
-        """The request that asks for it."""
+    def request(self, target: str, *, timed: bool = True) -> WriteRequest:
+        """The request that asks for it, with a timeout of its own or without."""
         payload: dict[str, Any] = {
             "number": self.number,
             "parts": self.parts,
@@ -61,7 +68,7 @@ class Planned:
             "spoilt": self.spoilt,
         }
         key = f"key-{self.number}" if self.keyed else None
-        return WriteRequest(target, self.kind, payload, timeout=self.timeout, idempotency_key=key)
+        return WriteRequest(target, self.kind, payload, timeout=self.timeout if timed else None, idempotency_key=key)
 
 
 @dataclass(frozen=True)
@@ -77,47 +84,65 @@ class Call:
     items: tuple[Planned, ...]
 
     @property
-    def together(self) -> bool:
-        """Whether its writes take effect all or none."""
-        return self.way in ("atomic", "transaction")
+    def together(self) -> tuple[Planned, ...]:
+        """Those of its writes that take effect all or none."""
+        if self.way == "nested":
+            return tuple(item for item in self.items if not item.spoilt)
+        # Redis undoes nothing: a command that fails in a block leaves the others done.
+        sound = tuple(item for item in self.items if item.spoilt not in _SPOILT["redis"])
+        return sound if self.way in ("atomic", "transaction") else ()
 
 
-def calls(seed: int, writes: int, backend: str, ways: tuple[Way, ...] = ("write",)) -> list[Call]:
+def calls(seed: int, writes: int, backend: str, *, share: float = 0.3) -> list[Call]:
     """A run's calls.
 
     Args:
         seed: the same seed gives the same calls.
         writes: how many writes they have together.
         backend: "sql" or "redis".
-        ways: by which ways; the first is the usual one.
+        share: how many of the calls, from 0 to 1, are made by another way than the usual one.
     """
     draw = Random(f"{seed}/work")
+    usual, *others = WAYS[backend]
     made: list[Call] = []
     number = 0
     while number < writes:
-        way = ways[0] if draw.random() < 0.7 else draw.choice(ways)
+        way = draw.choice(others) if draw.random() < share else usual
         count = 1 if way == "write" else min(draw.randint(2, 6), writes - number)
         timeout = draw.choice((0.15, 0.4, 1.0, 2.5))
-        items = [_planned(draw, number + at, backend, timeout, way) for at in range(count)]
+        kind = draw.choice(_KINDS[backend])
+        # A batch is of one type more often than not; that is what goes by one statement.
+        mixed = draw.random() < 0.4
+        kinds = [draw.choice(_KINDS[backend]) if mixed else kind for _ in range(count)]
+        # What needs a client of its own has no place beside others.
+        kinds = ["append" if each == "direct" and way != "write" else each for each in kinds]
+        items = [_planned(draw, number + at, backend, timeout, each) for at, each in enumerate(kinds)]
+        if backend == "redis" and way == "transaction":  # which keeps no keys
+            items = [replace(item, keyed=False) for item in items]
         made.append(Call(way, tuple(items)))
         number += count
     return made
 
 
-def _planned(draw: Random, number: int, backend: str, timeout: float, way: Way) -> Planned:
-    kinds: tuple[Kind, ...] = ("append", "append", "append", "append", "mark")
-    if backend == "redis" and way == "write":
-        kinds = (*kinds, "direct")
-    kind = draw.choice(kinds)
-    keyed = kind == "append" and draw.random() < 0.4
-    spoilt = draw.choice(_SPOILT[backend]) if kind == "append" and draw.random() < 0.07 else ""
-    nap = draw.uniform(0.05, 0.5) if backend == "sql" and kind == "append" and draw.random() < 0.04 else 0.0
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "sql": ("append", "append", "append", "rows", "mark"),
+    "redis": ("append", "append", "fenced", "mark", "direct"),
+}
+
+
+def _planned(draw: Random, number: int, backend: str, timeout: float, kind: Kind) -> Planned:
+    adds = kind in ("append", "rows", "fenced")
+    keyed = adds and draw.random() < 0.4
+    spoilt = draw.choice(_SPOILT[backend]) if adds and draw.random() < 0.07 else ""
+    if kind == "rows" and spoilt in ("table", "syntax", "duplicate"):
+        spoilt = "check"
+    nap = draw.uniform(0.05, 0.4) if backend == "sql" and kind == "append" and draw.random() < 0.03 else 0.0
     size = draw.choice((10, 60, 200, 900)) if draw.random() < 0.97 else draw.randint(70_000, 300_000)
     return Planned(number, kind, _parts(draw, kind), size, keyed, timeout, nap, spoilt)
 
 
 def _parts(draw: Random, kind: Kind) -> tuple[tuple[int, int], ...]:
-    if kind != "append" or draw.random() < 0.5:
+    if kind not in ("append", "fenced") or draw.random() < 0.65:
         return tuple((0, 0) for _ in range(1 if kind == "mark" else draw.randint(1, 3)))
     source, goal = draw.sample(range(1, ACCOUNTS), 2)
     amount = draw.randint(1, 50)
