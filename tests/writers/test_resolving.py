@@ -18,7 +18,7 @@ from wellwired.handlers import FunctionHandler, Registry, after_commit
 from wellwired.middleware import SILENT, RetryPolicy
 from wellwired.operations import WriteRequest
 from wellwired.writers import WriteManager
-from wellwired.writers._resolving import _by_number
+from wellwired.writers._resolving import resolved
 from wellwired.writers._transaction import Transaction
 from wellwired.writers._xids import begin_numbered
 from wellwired.writers.idempotency import create_tables, table
@@ -59,6 +59,15 @@ def opaque(request: WriteRequest, connection: sa.Connection) -> dict[int, str]:
     """Returns what JSON would give back as something else."""
     insert_one(request, connection)
     return {1: "one"}
+
+
+def outcome_of(transaction: Transaction, failure: BackendError) -> Outcome | None:
+    """What is found out of a transaction; None if it is committed."""
+    try:
+        resolved(transaction, failure)
+    except WriteError as error:
+        return error.outcome
+    return None
 
 
 class TestByKey:
@@ -222,16 +231,15 @@ class TestByNumber:
         """Asked while it is open nobody can tell; afterwards it is told how it ended."""
         database = SQLWriter("sql.main", engine, resolve=True)._database
         request = WriteRequest("sql.main", "test", None)
-        for ending, expected in (("commit", True), ("undo", False)):
+        open_ = BackendError("no answer", outcome=Outcome.UNKNOWN, phase=Phase.COMMIT)
+        for ending, expected in (("commit", None), ("undo", Outcome.NOT_APPLIED)):
             transaction = Transaction(database, request, Deadline.after(20))
             transaction.open()
-            xid = transaction.xid
-            assert xid is not None
             transaction.grace = Deadline.after(0.3)
-            assert _by_number(transaction, xid) is None
+            assert outcome_of(transaction, open_) is Outcome.UNKNOWN
             getattr(transaction, ending)()
             transaction.grace = Deadline.after(20)
-            assert _by_number(transaction, xid) is expected
+            assert outcome_of(transaction, open_) is expected
             transaction.close()
 
     def test_a_transaction_begins_as_the_application_has_set_it(self, engine: sa.Engine) -> None:
