@@ -43,13 +43,17 @@ def add(request: WriteRequest, data: Any) -> None:
 class Keyed(MemoryWriter):
     """A writer in memory that keeps keys, and remembers what it was sent."""
 
-    keeps_keys = True
     key_ttl = 1000.0
 
     def __init__(self) -> None:
         super().__init__("redis.keyed", handlers=Registry(put, add))
         self.sent: list[str | None] = []
         self._seen: set[str] = set()
+
+    @property
+    def keeps_keys(self) -> bool:
+        """It does."""
+        return True
 
     def write(self, request: WriteRequest, *, handler: Handler, deadline: Deadline) -> WriteResult[Any]:
         """Answers a key that it has seen with nothing."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
+from sqlalchemy.exc import IntegrityError
 
 from tests.writers.letters_kit import SECRET, ending, letter
 from wellwired.errors import DeadLettersError, Outcome
@@ -50,7 +51,7 @@ def test_letters_are_kept_all_or_none(sink: SQLLetters) -> None:
     """In one transaction."""
     one = letter()
     sink.keep([one])
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(IntegrityError):
         sink.keep([letter(), one])
     assert len(sink.pile().waiting) == 1
 

@@ -276,7 +276,8 @@ class Cipher(Protocol):
         ...
 
 
-class Functions(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Functions:
     """A pair of functions as a `Cipher`, for those who have encryption of their own.
 
     Args:
