@@ -121,7 +121,7 @@ def _mapping_form(value: Mapping[Any, Any], depth: int) -> Any:
 def _fields(value: Any) -> Mapping[str, Any]:
     """What an instance of a payload model was made of."""
     dump: Any = getattr(value, "model_dump", None)
-    if callable(dump):
+    if dump is not None:
         dumped: Mapping[str, Any] = dump(by_alias=True)
         return dumped
     if hasattr(value, "__struct_fields__"):
