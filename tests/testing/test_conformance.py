@@ -13,6 +13,7 @@ from tests.servers import FreshDatabases, Missing, required
 from tests.servers.databases import sqlite
 from wellwired.containers import pools
 from wellwired.handlers import Handler, Registry
+from wellwired.handlers import redis as redis_handlers
 from wellwired.handlers import sql as table_handlers
 from wellwired.settings import RedisSettings, SQLSettings
 from wellwired.testing.conformance import HandlerSuite, WriterSuite
@@ -242,3 +243,43 @@ class TestDelete(Rows):
     def handler(self) -> Handler:
         """A row less."""
         return table_handlers.delete(accounts, type="account_close")
+
+
+READY: dict[str, tuple[Any, Any, list[Any]]] = {
+    "set_value": (redis_handlers.set_value, {"key": "a", "value": {"n": 1}}, [{}, {"key": "a", "value": 1, "ttl": -1}]),
+    "delete_keys": (redis_handlers.delete_keys, {"keys": ["there"]}, [{}, {"keys": []}, {"keys": "hunter2hunter2"}]),
+    "hash_set": (redis_handlers.hash_set, {"key": "h", "fields": {"f": 1}}, [{"key": "h"}, {"key": "h", "fields": {}}]),
+    "increment": (redis_handlers.increment, {"key": "n"}, [{}, {"key": "n", "by": "hunter2hunter2"}]),
+    "stream_add": (redis_handlers.stream_add, {"key": "s", "fields": {"f": "v"}}, [{"key": "s"}]),
+}
+
+
+@pytest.mark.parametrize("name", READY)
+class TestRedisHandlers(HandlerSuite):
+    """The ready-made handlers for Redis."""
+
+    secrets = ("hunter2",)
+    client: redis.Redis
+
+    @pytest.fixture(autouse=True)
+    def payloads(self, name: str) -> None:
+        """The payloads of the handler in turn."""
+        _, self.good, self.bad = READY[name]  # type: ignore[misc]
+
+    @pytest.fixture
+    def handler(self, name: str) -> Handler:
+        """The handler in turn."""
+        return READY[name][0](type=name)
+
+    @pytest.fixture
+    def writer(self, client: redis.Redis, handler: Handler) -> Writer:
+        """A Redis with one key."""
+        self.client = client
+        client.set("there", 1)
+        return RedisWriter("redis.main", client, handlers=Registry(handler))
+
+    def state(self, writer: Writer) -> Any:
+        """All keys, with what their kind shows of them."""
+        keys = sorted(cast("list[bytes]", self.client.keys()))
+        seen = [(key, self.client.dump(key)) for key in keys if not key.startswith(b"wellwired:")]
+        return [(key, self.client.type(key), data) for key, data in seen]
