@@ -112,6 +112,12 @@ def prove(start: Any, sql_url: str, ordeals: list[Ordeal], *, size: int, threads
         for ordeal in ordeals:
             ordeal(server, chance)
             nap(work)
+        # The work ends in the middle of one more: nobody reads any more what the last writes could not reach.
+        server.pause()
+        nap(0.4)
+        awakening = threading.Timer(0.6, server.resume)
+        awakening.start()
+    awakening.join()
     with redis.Redis.from_url(server.url) as client:
         wrong, held = disagreements(client, engine)
     engine.dispose()

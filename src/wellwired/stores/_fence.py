@@ -90,6 +90,10 @@ class Fence:
         stripe = hash(key) & self._mask
         return self._generations[stripe] == began[stripe]
 
+    def followed(self, key: str, ticket: Ticket, began: Mapping[int, int]) -> bool:
+        """Whether the write that began so was the first after the ticket, which was taken while there was none."""
+        return began[hash(key) & self._mask] == ticket + 1
+
     def after_fork(self) -> None:
         """Forgets the writes of threads that the child does not have, and the fills that they were to overtake."""
         self._generations = [generation + 1 for generation in self._generations]
@@ -128,6 +132,10 @@ class Writing:
     def __exit__(self, *exception: object) -> None:
         for stripe in self._began:
             self._fence.end(stripe)
+
+    def follows(self, key: str, ticket: Ticket) -> bool:
+        """Whether no other write of the key's stripe was under way at any moment since a ticket was taken."""
+        return self.undisturbed(key) and self._fence.followed(key, ticket, self._began)
 
     def undisturbed(self, key: str) -> bool:
         """Whether no other write of the key's stripe was under way at any moment so far; certain within `holding`."""

@@ -34,9 +34,30 @@ def make_fills(stack: Stack, source: int, walks: Sequence[Walk]) -> None:
         source: where the values were found.
         walks: of which keys, all of them found there; no key twice.
     """
-    for index in stack.plan.targets[source]:
+    targets = stack.plan.targets[source]
+    quick = len(targets) == 1 == len(walks) and stack.rungs[targets[0]].quick and not stack.listeners.want_back_fill
+    if quick and _fill_quickly(stack, stack.rungs[targets[0]], walks[0]):
+        return
+    for index in targets:
         if walks:
             walks = _fill_rung(stack, stack.rungs[index], walks)
+
+
+def _fill_quickly(stack: Stack, rung: Rung, walk: Walk) -> bool:
+    """Fills one memory for one key, which is what most reads end with; False if there is anything to be told."""
+    entry = walk.entry
+    if entry is None or not stack.fence.admits(walk.key, walk.ticket):
+        return False
+    life = rung.cap
+    if walk.expires is not None:
+        left = walk.expires - stack.now()
+        life = left if life is None or left < life else life
+    try:
+        stored = rung.refill(walk.key, Entry(entry.value, life, 0.0, entry.tags), walk.tokens[rung.index])
+    except Exception:  # noqa: BLE001 - it is tried again where a failure is noted
+        return False
+    rung.fills += stored
+    return stored
 
 
 def _fill_rung(stack: Stack, rung: Rung, walks: Sequence[Walk]) -> Sequence[Walk]:

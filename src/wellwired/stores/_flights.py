@@ -76,6 +76,11 @@ class Flight:
         """Lets those who joined start again; called by the leader, without effect if it has landed or failed."""
         self._done.set()
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether it has ended without a value."""
+        return self._done.is_set() and self._landing is not Landing.VALUE
+
     def wait(self, timeout: float | None) -> Landing:
         """Waits for the end of the load.
 
@@ -149,8 +154,8 @@ class Flights:
 
     def _open(self, key: str, flight: Flight) -> bool:
         """Whether what a load brings is good for somebody who comes now."""
-        if flight.expires is not None and flight.expires <= self._now():
-            return False  # it is still being stored, and has ended already
+        if flight.in_vain or (flight.expires is not None and flight.expires <= self._now()):
+            return False  # its leader is about to leave, or its value has ended while it is still being stored
         return self._fence.same(key, flight.ticket)
 
     def after_fork(self) -> None:

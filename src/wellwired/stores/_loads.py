@@ -128,7 +128,7 @@ class Loads:
             leased = not anew and walk.entry is None and self.leasing.take(walk, self._patience)
             try:
                 if walk.entry is None:
-                    self._load(flight, walk, loader, ttl)
+                    self._load(flight, walk, loader, ttl, anew=anew)
             finally:
                 if leased:
                     self.leasing.give_back(walk)
@@ -145,7 +145,7 @@ class Loads:
         finally:
             self.flights.leave(key, flight)
 
-    def _load(self, flight: Flight, walk: Walk, loader: Loader, ttl: float | None) -> None:
+    def _load(self, flight: Flight, walk: Walk, loader: Loader, ttl: float | None, *, anew: bool) -> None:
         stack = self._stack
         self.loads += 1
         try:
@@ -157,6 +157,9 @@ class Loads:
             raise
         walk.find(entry, len(stack.rungs), stack.now())
         flight.land(entry.value, walk.expires)
+        if anew:
+            self._writes.renew(walk, entry)
+            return
         make_fills(stack, walk.source, (walk,))
         stack.present(walk.key)
 

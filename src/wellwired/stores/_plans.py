@@ -100,18 +100,19 @@ class StackPlan:
             spares=tuple(layer.stale for layer in layers),
         )
 
-    def lives(self, ttl: float | None) -> list[tuple[float | None, float]]:
+    def lives(self, ttl: float | None, afterwards: float = 0.0) -> list[tuple[float | None, float]]:
         """For each layer, the seconds for which a value is fresh there and those for which it is stale afterwards.
 
         Neither life ends later in a layer than in one below it, and no stale life after the value's own.
 
         Args:
-            ttl: seconds that the value may be served at most, or None for ever.
+            ttl: seconds that the value is fresh at most, or None for ever.
+            afterwards: seconds that it may be served as stale then, as far as the layers keep it.
         """
         fresh = [shorter(cap, ttl) for cap in self.caps]
         if not any(self.spares):
             return [(life, 0.0) for life in fresh]
-        end, lives = math.inf if ttl is None else ttl, []
+        end, lives = math.inf if ttl is None else ttl + afterwards, []
         for life, spare in zip(reversed(fresh), reversed(self.spares), strict=True):
             stale = stale_life(spare, life, end)
             end = end if life is None else life + stale

@@ -141,9 +141,18 @@ class Reads:
         stack = self._stack
         walk = Walk(key, stack.fence.ticket(key))
         for rung in stack.rungs:
-            answer = stack.ask_in_time(rung, "get", None, None, rung.read, key) if rung.fenced else (None, NO_TOKEN)
-            walk.tokens.append(UNASKED if isinstance(answer, Failure) else answer[1])
+            walk.tokens.append(self._token(rung, key))
         return walk
+
+    def _token(self, rung: Rung, key: str) -> Any:
+        """A token for filling a layer, whatever it has."""
+        if rung.ordered:
+            tokens = self._stack.ask_in_time(rung, "tokens", None, None, rung.tokens, (key,))
+            return UNASKED if isinstance(tokens, Failure) else tokens[key]
+        if not rung.fenced:
+            return NO_TOKEN
+        answer = self._stack.ask_in_time(rung, "get", None, None, rung.read, key)
+        return UNASKED if isinstance(answer, Failure) else answer[1]
 
     def walk_primaries(self, key: str) -> Entry[Any] | None:
         """What the first primary that has anything has; fills nothing.

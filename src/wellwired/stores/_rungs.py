@@ -25,6 +25,7 @@ from wellwired.errors import (
 from wellwired.middleware.breaker import Breaker, BreakerState
 from wellwired.stores._callers import Callers, NoAnswer
 from wellwired.stores._doubts import Doubts
+from wellwired.stores._plans import older
 from wellwired.stores.layer import Layer
 from wellwired.stores.memory import MemoryStore
 from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged, Timed
@@ -59,6 +60,11 @@ class Failure:
     error: Exception
 
 
+def _plain(layer: Layer) -> bool:
+    """Whether a layer has no limits, no breaker and no stale lives."""
+    return layer.time_limit is None and layer.breaker is None and not layer.stale
+
+
 class Rung:
     """A layer of one delegated store; safe for threads.
 
@@ -90,6 +96,8 @@ class Rung:
         # Tags travel with entries, and a single value is set without one.
         self.tagged = isinstance(layer.store, Tagged) and self._many is not None
         self.local = isinstance(layer.store, MemoryStore)
+        # Nothing about it needs to be noted, limited or asked: what its fills cost is all that a fill costs.
+        self.quick = type(layer.store) is MemoryStore and self.writable and _plain(layer)
         self.limit, self.soft_limit, self.spare = layer.time_limit, layer.soft_limit, layer.stale
         self.callers = Callers(f"wellwired-{store}-{layer.name}", layer.callers)
         self.breaker = None if layer.breaker is None else Breaker(layer.breaker)
@@ -128,7 +136,17 @@ class Rung:
         if len(items) > 1 and self._fenced_many is not None:
             return self._fenced_many.fill_many(items)
         assert self._fenced is not None
-        return [key for key, (entry, token) in items.items() if self._fenced.fill(key, entry, token)]
+        began, stored = self._now(), []
+        for key, (young, token) in items.items():
+            entry = older(young, self._now() - began)
+            if entry is not None and self._fenced.fill(key, entry, token):
+                stored.append(key)
+        return stored
+
+    def refill(self, key: str, entry: Entry[Any], token: Any) -> bool:
+        """Fills a `Fenced` layer with one entry."""
+        assert self._fenced is not None
+        return self._fenced.fill(key, entry, token)
 
     def tokens(self, keys: Sequence[str]) -> Mapping[str, Any]:
         """The tokens that an `Ordered` layer wants back with a write."""
@@ -149,8 +167,13 @@ class Rung:
         if self._many is not None and (len(items) > 1 or self.keeps_stale or self.tagged):
             self._many.set_many(items)
         else:
-            for key, entry in items.items():
-                self.store.set(key, entry.value, entry.left)
+            began = self._now()
+            for key, young in items.items():
+                entry = older(young, self._now() - began)  # one after another takes time, which is none of the next's
+                if entry is None:
+                    self.store.delete(key)
+                else:
+                    self.store.set(key, entry.value, entry.left)
         self.doubts.resolve(items, marks)
 
     def drop(self, keys: Sequence[str]) -> int:

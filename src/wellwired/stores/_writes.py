@@ -15,11 +15,12 @@ from typing import Any, Final
 from wellwired.errors import ReadOnlyError
 from wellwired.operations import StoreVerb
 from wellwired.stores._fence import Writing
-from wellwired.stores._plans import older
 from wellwired.stores._mending import Mender
+from wellwired.stores._plans import older
 from wellwired.stores._report import Report
-from wellwired.stores._rungs import Failure, Rung
+from wellwired.stores._rungs import NO_TOKEN, UNASKED, Failure, Rung
 from wellwired.stores._stack import Stack
+from wellwired.stores._walk import Walk
 from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import LayerState, Receipt
 
@@ -75,6 +76,49 @@ class Writes:
                 report.attach_to(error)
                 raise
         return report.receipt()
+
+    def renew(self, walk: Walk, loaded: Entry[Any]) -> bool:
+        """Puts a value that was loaded in place of an older one, unless a write has come since the load began.
+
+        Unlike a fill it replaces what is there, so it counts as a write: whoever has read the older value before does
+        not fill it any more.
+
+        Args:
+            walk: the ground that the load stands on: its ticket and tokens are from before it began.
+            loaded: the value with its lives.
+
+        Returns:
+            Whether the primaries have it.
+        """
+        stack, key = self._stack, walk.key
+        report = Report(stack, StoreVerb.GET_OR_LOAD)
+        lives = stack.plan.lives(loaded.left, loaded.stale)
+        with self._turn((key,)), stack.fence.writing((key,)) as writing:
+            if not writing.follows(key, walk.ticket):
+                return False
+            entries = [{key: Entry(loaded.value, fresh, stale, loaded.tags)} for fresh, stale in lives]
+            for index in stack.plan.primaries:
+                if not self._renew_primary(report, stack.rungs[index], entries[index], walk):
+                    self._drop_copies(report, (key,), LayerState.DROPPED)
+                    return False
+            for index in stack.plan.others:
+                token = walk.tokens[index]
+                tokens = None if token is UNASKED or token is NO_TOKEN else {key: token}
+                self._renew(report, stack.rungs[index], entries[index], writing, tokens)
+        return True
+
+    def _renew_primary(self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]], walk: Walk) -> bool:
+        """Whether a primary has taken a newer value, or takes none at all."""
+        if not rung.writable:
+            return True
+        token = walk.tokens[rung.index]
+        if not rung.ordered:
+            answer = self._stack.insist(rung, "refresh", self._write_aged, report, rung, entries)
+            return not isinstance(answer, Failure)
+        if token is UNASKED or not (aged := self._aged(report, entries)):
+            return False
+        stored = self._stack.insist(rung, "refresh", rung.put, {walk.key: (aged[walk.key], token)})
+        return not isinstance(stored, Failure) and walk.key in stored
 
     def delete(self, keys: Sequence[str], verb: StoreVerb) -> Receipt:
         """Removes the keys from every layer; from the copies only, where the primaries are read-only.

@@ -207,9 +207,10 @@ class Envelopes:
             value = self._decode(payload)
         except Exception:  # noqa: BLE001 - a codec may raise anything for bytes that it did not write
             raise Unreadable(Reason.VALUE) from None
-        return _opened(
-            (value, duration if flags & _MORTAL else None, expires if flags & _STAMPED else None, stale, epoch, tags)
-        )
+        if flags & _PLAIN == _PLAIN:
+            return _make(Opened, (value, duration, expires, stale, epoch, tags))
+        lasts, ends = duration if flags & _MORTAL else None, expires if flags & _STAMPED else None
+        return _make(Opened, (value, lasts, ends, stale, epoch, tags))
 
     def _unwrapped(self, envelope: bytes, payload: bytes, flags: int) -> tuple[Tags, bytes]:
         """The tags, and the payload without signature and compression."""
@@ -276,7 +277,7 @@ class Envelopes:
         return Reason.VERSION if envelope[_COVERED_AT] > _KNOWN else Reason.KEY
 
 
-_opened = Opened._make
+_make = tuple.__new__  # what the constructor does, without its frame: one is made for every value read
 
 
 def _written(tags: Iterable[tuple[str, bytes]]) -> bytes:

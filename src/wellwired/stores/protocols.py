@@ -109,7 +109,7 @@ class Fenced(Protocol):
 
     `read` hands out a token with the answer; `set`, `delete`, `clear` and their many-twins make the tokens of their
     keys stale, in whichever process they happen. A store may let keys share a token: that can only refuse a fill,
-    never admit one.
+    never admit one. The token that comes with an entry may be one that lets nothing in: what is there needs no filling.
     """
 
     def read(self, key: str, /) -> tuple[Entry[Any] | None, Any]:
