@@ -269,7 +269,8 @@ class TestRedisHandlers(HandlerSuite):
     @pytest.fixture
     def handler(self, name: str) -> Handler:
         """The handler in turn."""
-        return READY[name][0](type=name)
+        made: Handler = READY[name][0](type=name)
+        return made
 
     @pytest.fixture
     def writer(self, client: redis.Redis, handler: Handler) -> Writer:
