@@ -84,13 +84,15 @@ class ManyLoads:
             for flight in led.values():
                 flight.fail(error)
             raise
-        found = {key: walk for key, walk in walks.items() if walk.entry is not None}
+        found: dict[str, Any] = {}
         for key, flight in led.items():
-            if key in found:
-                flight.land(found[key].entry.value, found[key].expires)
-            else:
+            walk = walks[key]
+            if walk.entry is None:
                 flight.fail(NotFound(key))
-        return {key: walk.entry.value for key, walk in found.items()}
+            else:
+                found[key] = walk.entry.value
+                flight.land(walk.entry.value, walk.expires)
+        return found
 
     def _store(
         self, walks: Sequence[Walk], loaded: Mapping[str, Any], ttl: float | None, led: Mapping[str, Flight]

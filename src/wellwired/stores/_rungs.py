@@ -79,9 +79,7 @@ class Rung:
     def __init__(self, store: str, index: int, layer: Layer, cap: float | None, clock: Clock) -> None:
         self.store_name, self.index, self.name = store, index, layer.name
         self.store = layer.store
-        self.is_primary = layer.primary
-        self.writable = layer.writable
-        self.cap = cap
+        self.is_primary, self.writable, self.cap = layer.primary, layer.writable, cap
         self.doubts = Doubts()
         # The outcomes without an error are few and immutable: each is made once.
         self.outcomes: dict[LayerState, LayerOutcome] = {}
