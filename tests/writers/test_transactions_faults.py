@@ -219,6 +219,29 @@ class TestAftermath:
         assert reasons == ["connection", "connection", "circuit_open", "circuit_open"]
         nowhere.dispose()
 
+    def test_a_failure_elsewhere_opens_no_circuit_here(self, sqlite_url: str, handlers: Registry) -> None:
+        """A block that fails because another backend is gone says nothing about its own."""
+        nowhere = sa.create_engine("postgresql+psycopg://postgres@127.0.0.1:1/nothing")
+        here = sa.create_engine(sqlite_url)
+        metadata.create_all(here)
+        writers = [SQLWriter("sql.main", here, handlers=handlers), SQLWriter("sql.gone", nowhere, handlers=handlers)]
+        manager = WriteManager(
+            writers,
+            logger=SILENT,
+            retry=RetryPolicy(attempts=1),
+            breaker=BreakerPolicy(calls=2, pause=60),
+        )
+        for _ in range(3):
+            with pytest.raises(BackendError), manager.transaction("sql.main"):
+                manager.write(row(1, "sql.gone"))
+
+        with manager.transaction("sql.main") as tx:
+            tx.write(row(1))
+
+        assert count(here) == 1
+        here.dispose()
+        nowhere.dispose()
+
 
 def _kill(engine: sa.Engine, connection: sa.Connection) -> None:
     postgresql = engine.dialect.name == "postgresql"
