@@ -136,6 +136,12 @@ def test_a_backend_that_fails_now_and_then_gets_what_it_needs() -> None:
     assert made["first good"] + made["again good"] == 10_000
 
 
+def test_conflicts_that_a_second_attempt_settles_never_empty_a_purse() -> None:
+    """Every write of a thousand meets a deadlock first: all of them are tried again, and succeed."""
+    numbers = itertools.count(1)
+    assert load(lambda: next(numbers) % 2 == 1, 1_000) == {"first bad": 1_000, "again good": 1_000}
+
+
 @given(st.integers(0, 100), st.integers(0, 1_000_000))
 @settings(max_examples=30)
 def test_load_never_multiplies(percent: int, seed: int) -> None:

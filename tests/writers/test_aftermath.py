@@ -286,8 +286,9 @@ def test_middleware_that_makes_another_write_of_it_evicts_what_that_one_changes(
 
     users = Shelf()
     writer = MemoryWriter("sql.main", handlers=Registry(put, naming))
-    managed(writer, middleware=[other], stores={"stores.users": users})[0].write(request())
-    assert users.evicted == [("user:b",)]
+    manager, _ = managed(writer, middleware=[other], stores={"stores.users": users})
+    manager.write(request(changes={"stores.users": ["user:a"]}))
+    assert users.evicted == [("user:a", "user:b")]
 
 
 def test_several_writes_are_evicted_together() -> None:
@@ -296,6 +297,22 @@ def test_several_writes_are_evicted_together() -> None:
     aftermath = Aftermath({"stores.users": users})
     pairs = [(request("named", payload={"key": key}), naming) for key in ("a", "b", "a")]
     assert aftermath.committed(pairs) == ()
+    assert users.evicted == [("user:a", "user:b")]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_batch_and_a_transaction_evict_what_they_changed(atomic: bool) -> None:
+    """After their commit, and every key; what failed by itself evicts nothing."""
+    users = Shelf()
+    manager, _ = managed(MemoryWriter("sql.main", handlers=Registry(naming)), stores={"stores.users": users})
+    made = [request("named", payload={"key": key}) for key in ("a", "b")]
+    manager.write_many([*made, *([] if atomic else [request("missing")])], atomic=atomic)
+    assert {key for keys in users.evicted for key in keys} == {"user:a", "user:b"}
+    users.evicted.clear()
+    with manager.transaction("sql.main") as transaction:
+        for one in made:
+            transaction.write(one)
+        assert users.evicted == []
     assert users.evicted == [("user:a", "user:b")]
 
 
