@@ -342,7 +342,7 @@ class TestDirect:
 
         with pytest.raises(BackendError):
             write(writer, work)
-        connection = client.connection_pool.get_connection()
+        connection: Any = client.connection_pool.get_connection()
         sent: list[Any] = []
         connection.send_packed_command = lambda *words, **_: sent.append(words)
         kept.pop().reset()

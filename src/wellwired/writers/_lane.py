@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis import RedisError
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MaxConnectionsError
+from redis.exceptions import MaxConnectionsError, ReadOnlyError
 from redis.retry import Retry as RedisRetry
 
 from wellwired.clock import Deadline
 from wellwired.errors import Phase
 from wellwired.writers._native import redis_word
+from wellwired.writers._redis_clients import has_room
 from wellwired.writers.classification import Kind, find_rule
 
 __all__ = ["Lane", "LateError"]
@@ -64,6 +66,7 @@ class Lane:
         self.unanswered = False
         self.dropped = False
         self.limit: int | str | None = None
+        self.refused: Exception | None = None
         self._pool = pool
         self._out: dict[int, LaneConnection] = {}
 
@@ -85,10 +88,11 @@ class Lane:
 
     def _connection(self, names: tuple[Any, ...], options: dict[str, Any]) -> Any:
         while not self.deadline.passed:
-            try:
-                return self._pool.get_connection(*names, **options)
-            except MaxConnectionsError:
-                self.deadline.clock.sleep(min(_NAP, self.deadline.left()))
+            # One that waits by itself would wait as long as it likes.
+            if has_room(self._pool):
+                with suppress(MaxConnectionsError):
+                    return self._pool.get_connection(*names, **options)
+            self.deadline.clock.sleep(min(_NAP, self.deadline.left()))
         raise LateError
 
     def release(self, connection: LaneConnection) -> None:
@@ -103,6 +107,10 @@ class Lane:
         for connection in list(self._out.values()):
             connection.inner.disconnect()
             self.release(connection)
+
+
+def _leave_alone(_relaxed: float | None = None) -> None:
+    """Changes no time limit; in place of a connection's own method while a write has it."""
 
 
 class _Returned:
@@ -139,6 +147,7 @@ class LaneConnection:
         self._quiet = False
         self._stale = False
         self._callbacks: list[Any] = []
+        self._relaxing = self._keep_limits()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -186,9 +195,12 @@ class LaneConnection:
         try:
             answer = self.inner.read_response(*names, **options)
         except BaseException as error:
-            word = redis_word(error) if isinstance(error, RedisError) else None
-            rule = find_rule("redis", word)
-            self._stale = self._stale or (rule is not None and rule.kind is Kind.UNAVAILABLE)
+            told: BaseException | None = error
+            if isinstance(error, RedisConnectionError) and isinstance(error.__context__, ReadOnlyError):
+                # Sentinel's connections break when a primary has become a replica, which refused and applied nothing.
+                told = self._lane.refused = error.__context__
+            word = redis_word(told) if isinstance(told, RedisError) else None
+            self._heed_word(word)
             self._lane.unanswered = self._lane.unanswered or (word is None and not self._quiet)
             self._lane.dropped = self._lane.dropped or word is None
             if word is None:
@@ -199,6 +211,11 @@ class LaneConnection:
             self._lane.applied += 1
         return answer
 
+    def heed(self, answer: Any) -> None:
+        """Notes what an answer inside a script's answer says about the server: one that cannot serve is left."""
+        if isinstance(answer, RedisError):
+            self._heed_word(redis_word(answer))
+
     def register_connect_callback(self, callback: Any) -> None:
         """Has a subscription told when the connection is made again, for as long as the write has it."""
         self._callbacks.append(callback)
@@ -206,12 +223,27 @@ class LaneConnection:
 
     def restore(self) -> None:
         """Makes the connection as it was, or drops it if the server behind it cannot serve writes."""
+        if self._relaxing:
+            del self.inner.update_current_socket_timeout
         for callback in self._callbacks:
             self.inner.deregister_connect_callback(callback)
         if self._stale:
             self.inner.disconnect()
         else:
             self._wait_at_most(self.inner.socket_timeout)
+
+    def _heed_word(self, word: str | None) -> None:
+        rule = find_rule("redis", word)
+        self._stale = self._stale or (rule is not None and rule.kind is Kind.UNAVAILABLE)
+
+    def _keep_limits(self) -> bool:
+        """Has notifications of maintenance leave the time limits alone; returns whether there may be any."""
+        config = getattr(self.inner, "maint_notifications_config", None)
+        relaxing = config is not None and bool(config.enabled)
+        if relaxing:
+            # They would give a server that is being moved ten seconds, whatever the deadline.
+            self.inner.update_current_socket_timeout = _leave_alone
+        return relaxing
 
     def _send(self, quiet: bool, send: Callable[[], None]) -> None:
         lane = self._lane

@@ -256,7 +256,7 @@ class RedisBatch:
         try:
             said = piece.read(connection, sent)
         except Exception as error:
-            if lane.dropped:
+            if lane.dropped or lane.refused:
                 raise
             said = [error] * len(piece.items)
         for item, one in zip(piece.items, said, strict=True):

@@ -85,6 +85,7 @@ def judge(error: BaseException, lane: Lane, request: WriteRequest, *, direct: bo
 
 def _failure(error: Exception, lane: Lane, request: WriteRequest, direct: bool) -> WriteError:
     phase = Phase.COMMIT if lane.sent and not direct else lane.phase
+    error = lane.refused or error
     if isinstance(error, WriteError):
         return fill(error, request, phase)
     if isinstance(error, LateError):

@@ -129,6 +129,7 @@ class _Fenced:
         raw = connection.read_response()
         if raw[0] == 0:
             return [refused(item.request, sent.deadline, sent.limit) for item in self.items]
+        connection.heed(raw[-1][-1])
         callbacks = sent.backend.runner.callbacks
         return [
             _said(item, callbacks.read(answers, item.queued.commands))

@@ -142,6 +142,7 @@ class Runner:
             began = clock.monotonic()
             answer = script.run(connection, (*keys, limit.at, *words), raw=raw)
             self.clocks.note(connection, clock, began, answer[1])
+            connection.heed(answer[-1])
         finally:
             lane.release(connection)
         return answer, limit

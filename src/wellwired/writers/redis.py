@@ -21,10 +21,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from redis import BlockingConnectionPool, Redis
+from redis import Redis
 
 from wellwired.clock import SYSTEM, Clock, Deadline
-from wellwired.errors import InvalidRequestError, Phase, RegistrationError, WriteError
+from wellwired.errors import InvalidRequestError, Phase, WriteError
 from wellwired.handlers.after import Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.handlers.registry import Registry
@@ -33,6 +33,7 @@ from wellwired.writers._failures import POOL_FULL, TOO_LATE, write_error
 from wellwired.writers._gate import Gate
 from wellwired.writers._redis_attempt import Backend
 from wellwired.writers._redis_batch import RedisBatch
+from wellwired.writers._redis_clients import check_client, has_room, places
 from wellwired.writers._redis_unit import RedisUnit
 from wellwired.writers.protocol import WriterCapabilities
 
@@ -40,7 +41,6 @@ __all__ = ["RedisWriter"]
 
 _BACKEND = "redis"
 _DAYS_3 = 3 * 86_400.0
-_MOST_PLACES = 10_000
 _CAPABILITIES = WriterCapabilities(
     deadline="fenced", idempotency=True, savepoints=True, batches=True, resolves_unknown=True
 )
@@ -62,7 +62,7 @@ class RedisWriter:
             it needs a user that may run scripts, as idempotency keys do.
 
     Raises:
-        RegistrationError: the client retries commands by itself, or is none for a single Redis.
+        RegistrationError: a writer cannot keep its promises with this client; see `_redis_clients`.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class RedisWriter:
         self.targets = (name, *(target for target in targets if target != name))
         self._handlers = Registry() if handlers is None else handlers
         self._served = frozenset(self.targets)
-        _refuse_retries(name, client)
+        check_client(name, client)
         self._client = client
         self._backend = Backend(client, clock, commit_grace, key_ttl, fence)
-        self._gate = Gate(_places(client), self._room)
+        self._gate = Gate(places(client), self._room)
 
     def supports(self, target: str) -> bool:
         """Whether it writes for this target."""
@@ -182,8 +182,7 @@ class RedisWriter:
         return f"RedisWriter({self.name!r})"
 
     def _room(self) -> bool:
-        pool = self._client.connection_pool
-        return not isinstance(pool, BlockingConnectionPool) or not pool.pool.empty()
+        return has_room(self._client.connection_pool)
 
 
 def _not_atomic(request: WriteRequest) -> InvalidRequestError:
@@ -194,22 +193,3 @@ def _not_atomic(request: WriteRequest) -> InvalidRequestError:
         type=request.type,
         reason="atomic",
     )
-
-
-def _places(client: Redis) -> int | None:
-    places = int(client.connection_pool.max_connections)
-    # redis-py's word for "no limit" is a very large number.
-    return places if places <= _MOST_PLACES else None
-
-
-def _refuse_retries(name: str, client: Redis) -> None:
-    pool = getattr(client, "connection_pool", None)
-    if pool is None:
-        raise RegistrationError(f"the client of {name} is for a cluster, or for no Redis; it must be a redis.Redis")
-    # Made, but not connected: only a connection knows what its arguments come to.
-    retries = pool.connection_class(**pool.connection_kwargs).retry.get_retries()
-    if retries:
-        raise RegistrationError(
-            f"the client of {name} sends a command up to {retries} times more by itself, which can apply it twice; "
-            "make it with retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0), and leave retries to the write manager"
-        )
