@@ -149,7 +149,7 @@ class Proxy:
         with suppress(OSError):
             if self._pass(link, Message(Moment.CONNECT, b"")):
                 self._forward(link)
-        link.sever()
+        link.leave()
 
     def _forward(self, link: _Link) -> None:
         server = link.connect(self._upstream)
@@ -207,7 +207,7 @@ class Proxy:
                     self._ended.wait(hit.seconds if hit.fault is Fault.NO_ANSWER else 0)
                     break
                 link.client.sendall(data)
-        link.sever()
+        link.leave()
 
     def _triggered(self, _number: int, _before: int, message: Message) -> Hit | None:
         fault = self._fault
@@ -218,7 +218,11 @@ class Proxy:
 
 
 class _Link:
-    """One connection of a client's, and the proxy's own to the server."""
+    """One connection of a client's, and the proxy's own to the server.
+
+    Two threads use them. A socket that one of them closed could be somebody else's by the time that the other reads
+    from its number; so whoever ends a link shuts it down, and the last to leave closes it.
+    """
 
     def __init__(self, number: int, client: socket.socket) -> None:
         self.number = number
@@ -226,13 +230,24 @@ class _Link:
         self.seen: Counter[Moment] = Counter()
         self.answer: Hit | None = None
         self._server: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._users = 1
+        self._over = False
+        self._rude = False
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connect(self, port: int) -> socket.socket:
-        self._server = socket.create_connection(("127.0.0.1", port), 10)
-        self._server.settimeout(None)
-        self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._server
+        """Connects to the server, for a second user."""
+        server = socket.create_connection(("127.0.0.1", port), 10)
+        server.settimeout(None)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._server = server
+            self._users += 1
+            over = self._over
+        if over:
+            self.sever()
+        return server
 
     def send(self, data: bytes) -> None:
         if self._server is not None:
@@ -246,16 +261,26 @@ class _Link:
                 pass
 
     def be_rude(self) -> None:
+        """Has the client told by a reset, when its socket is closed."""
+        self._rude = True
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.client.close()
 
     def sever(self) -> None:
-        for sock in (self.client, self._server):
-            if sock is not None:
-                _break(sock)
+        """Breaks both connections; whoever reads from them is woken."""
+        with self._lock:
+            self._over = True
+            for sock in (None if self._rude else self.client, self._server):
+                if sock is not None:
+                    with suppress(OSError):
+                        sock.shutdown(socket.SHUT_RDWR)
 
-
-def _break(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-    sock.close()
+    def leave(self) -> None:
+        """Ends the link, on the way out of one of its users."""
+        self.sever()
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+        self.client.close()
+        if self._server is not None:
+            self._server.close()

@@ -22,11 +22,12 @@ from wellwired.handlers import Registry, handler
 from wellwired.handlers.decorator import FunctionHandler
 from wellwired.operations import WriteRequest
 from wellwired.writers import Writer
+from wellwired.writers._group import GroupCommit
 from wellwired.writers.idempotency import create_tables
 from wellwired.writers.redis import RedisWriter
 from wellwired.writers.sql import SQLWriter
 
-__all__ = ["GRACE", "TARGET", "Place", "RedisPlace", "SQLPlace"]
+__all__ = ["GRACE", "TARGET", "Place", "RedisPlace", "SQLPlace", "sharing"]
 
 TARGET = "sql.main"
 GRACE = 0.3
@@ -230,7 +231,17 @@ class SQLPlace:
 
 
 def _sql_writer(name: str, engine: sa.Engine, handlers: Registry) -> Writer:
-    return SQLWriter(name, engine, handlers=handlers, commit_grace=GRACE)
+    return sharing("rows")(name, engine, handlers)
+
+
+def sharing(*types: str, resolve: bool = False) -> Callable[[str, sa.Engine, Registry], Writer]:
+    """Makes writers that let single writes of some types share transactions, and look for lost COMMITs or do not."""
+    groups = {each: GroupCommit(max_batch=8) for each in types}
+
+    def make(name: str, engine: sa.Engine, handlers: Registry) -> Writer:
+        return SQLWriter(name, engine, handlers=handlers, commit_grace=GRACE, group_commit=groups, resolve=resolve)
+
+    return make
 
 
 @handler("append", backend="redis")

@@ -93,7 +93,7 @@ class Call:
         return sound if self.way in ("atomic", "transaction") else ()
 
 
-def calls(seed: int, writes: int, backend: str, *, share: float = 0.3) -> list[Call]:
+def calls(seed: int, writes: int, backend: str, *, share: float = 0.3, longest: float = 1.0) -> list[Call]:
     """A run's calls.
 
     Args:
@@ -101,6 +101,7 @@ def calls(seed: int, writes: int, backend: str, *, share: float = 0.3) -> list[C
         writes: how many writes they have together.
         backend: "sql" or "redis".
         share: how many of the calls, from 0 to 1, are made by another way than the usual one.
+        longest: seconds that the most patient of them have.
     """
     draw = Random(f"{seed}/work")
     usual, *others = WAYS[backend]
@@ -109,7 +110,7 @@ def calls(seed: int, writes: int, backend: str, *, share: float = 0.3) -> list[C
     while number < writes:
         way = draw.choice(others) if draw.random() < share else usual
         count = 1 if way == "write" else min(draw.randint(2, 6), writes - number)
-        timeout = draw.choice((0.15, 0.4, 1.0, 2.5))
+        timeout = draw.choice((0.15, 0.4, 0.7, longest))
         kind = draw.choice(_KINDS[backend])
         # A batch is of one type more often than not; that is what goes by one statement.
         mixed = draw.random() < 0.4
