@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from wellwired.handlers._inserts import Inserts
 from wellwired.handlers._tables import Uniform
 
 __all__ = ["alike", "count_each", "insert_all", "refers_to_itself", "waves"]
@@ -100,7 +101,13 @@ def refers_to_itself(table: sa.Table) -> bool:
 
 
 def insert_all(
-    connection: sa.Connection, table: sa.Table, keys: Sequence[str], rows: Sequence[Values], *, one: Callable[..., Any]
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: Sequence[str],
+    rows: Sequence[Values],
+    *,
+    inserts: Inserts,
+    one: Callable[..., Any],
 ) -> list[Values]:
     """Inserts rows, and gives the primary key of each.
 
@@ -109,26 +116,35 @@ def insert_all(
         table: into which table.
         keys: the names of the primary key's columns.
         rows: the rows.
+        inserts: inserts those whose keys are given.
         one: inserts a single row and gives its key, where a database cannot give the keys of many.
     """
     free = isinstance(rows, Uniform) or not refers_to_itself(table)
     groups = alike(rows) if free else neighbours(rows)
     if len(groups) == 1:
-        return _inserted(connection, table, keys, rows, one)
+        return _inserted(connection, table, keys, rows, inserts=inserts, one=one)
     data: list[Values] = [{}] * len(rows)
     for group in groups:
         some = [rows[position] for position in group]
-        for position, key in zip(group, _inserted(connection, table, keys, some, one), strict=True):
+        for position, key in zip(
+            group, _inserted(connection, table, keys, some, inserts=inserts, one=one), strict=True
+        ):
             data[position] = key
     return data
 
 
 def _inserted(
-    connection: sa.Connection, table: sa.Table, keys: Sequence[str], rows: Sequence[Values], one: Callable[..., Any]
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: Sequence[str],
+    rows: Sequence[Values],
+    *,
+    inserts: Inserts,
+    one: Callable[..., Any],
 ) -> list[Values]:
     """Inserts rows that have the same columns."""
     if all(name in rows[0] for name in keys) and not any(None in [row[name] for row in rows] for name in keys):
-        connection.execute(table.insert(), _sorted(table, rows, keys))
+        inserts.run(connection, _sorted(table, rows, keys))
         if len(keys) == 1:
             name = keys[0]
             return [{name: row[name]} for row in rows]

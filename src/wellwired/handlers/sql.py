@@ -22,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from wellwired.errors import InvalidRequestError
+from wellwired.handlers._inserts import Inserts
 from wellwired.handlers._many_rows import count_each, insert_all, waves
 from wellwired.handlers._requests import payloads_of
 from wellwired.handlers._tables import keys_of, model_of, needed_by_insert, rows_of, values_of
@@ -89,6 +90,8 @@ class TableHandler:
             InvalidRequestError: as for `handle`, for one of them.
         """
         payloads = payloads_of(requests)
+        if not payloads:
+            return []
         rows = rows_of(payloads, self.table) if self._is_own_model else None
         if rows is None:
             rows = [self._values(payload) for payload in payloads]
@@ -123,14 +126,14 @@ def insert(
         RegistrationError: the table has no primary key.
     """
     keys, needed = keys_of(table), needed_by_insert(table)
-    statement = table.insert()
+    statement, inserts = table.insert(), Inserts(table)
 
     def work(connection: sa.Connection, values: Values) -> Values:
         inserted = connection.execute(statement, values).inserted_primary_key
         return dict(zip(keys, inserted, strict=True)) if inserted is not None else {}
 
     def many(connection: sa.Connection, rows: list[Values]) -> list[Any]:
-        return insert_all(connection, table, keys, rows, one=work)
+        return insert_all(connection, table, keys, rows, inserts=inserts, one=work)
 
     model = payload or model_of(table, required=needed)
     return TableHandler(type, table, work, many, needed=needed, payload_model=model, idempotent=False, changes=changes)
