@@ -130,3 +130,19 @@ class TestPools:
         taken.invalidate()
         taken.close()
         engine.dispose()
+
+
+def test_who_has_the_only_place_would_wait_for_itself() -> None:
+    """A thread is told so before it waits; another thread, or a gate with two places, waits as usual."""
+    gate, wide = Gate(1), Gate(2)
+    assert not gate.shut_here
+    assert gate.enter(Deadline.after(5))
+    assert wide.enter(Deadline.after(5))
+    seen: list[bool] = []
+    thread = threading.Thread(target=lambda: seen.append(gate.shut_here))
+    thread.start()
+    thread.join(10)
+
+    assert (gate.shut_here, wide.shut_here, seen) == (True, False, [False])
+    gate.leave()
+    assert not gate.shut_here

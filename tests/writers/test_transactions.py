@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from typing import Any
@@ -287,6 +288,51 @@ class TestNested:
             raise LookupError
 
         assert errors == ["thread"]
+        assert count(engine) == 1
+
+    @pytest.mark.parametrize("sql_url", ["mariadb", "postgresql"], indirect=True)
+    @pytest.mark.parametrize("raising", [False, True])
+    def test_a_block_that_another_thread_leaves_is_rolled_back(
+        self, manager: WriteManager, engine: sa.Engine, raising: bool
+    ) -> None:
+        """Nothing is committed from there, and nothing stays open."""
+        block = manager.transaction("sql.main")
+        block.__enter__().write(row(1))
+        given = (LookupError, LookupError(), None) if raising else (None, None, None)
+        with running(lambda: block.__exit__(*given)) as results:
+            pass
+
+        assert type(results[0]) is (bool if raising else BackendError), results
+        assert count(engine) == 0
+        assert manager.write(row(1)).success
+
+    @pytest.mark.parametrize("sql_url", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("raising", [False, True])
+    def test_a_forked_child_has_no_share_in_it(self, manager: WriteManager, engine: sa.Engine, raising: bool) -> None:
+        """It may neither write nor end what its parent has open, however it leaves the block."""
+        refused: list[str] = []
+        parent = os.getpid()
+        try:
+            with manager.transaction("sql.main") as tx:
+                tx.write(row(1))
+                child = os.fork()
+                if child == 0:
+                    try:
+                        tx.write(row(2))
+                    except BackendError as error:
+                        refused.append(error.reason)
+                    if raising:
+                        raise LookupError
+                else:
+                    assert os.waitpid(child, 0)[1] == 0
+        except (BackendError, LookupError) as error:
+            if os.getpid() != parent:
+                os._exit(0 if refused == ["thread"] and isinstance(error, LookupError) is raising else 1)
+            raise
+        finally:
+            if os.getpid() != parent:
+                os._exit(2)
+
         assert count(engine) == 1
 
     @pytest.mark.parametrize("sql_url", ["sqlite"], indirect=True)

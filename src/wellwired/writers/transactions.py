@@ -214,8 +214,8 @@ class WriteTransaction:
         Args:
             tell: called at the end, after the connection has been given back; gives further warnings.
         """
-        if self._failed is not None or not self._unit.usable:
-            error = spoilt(self.target, self._failed)
+        if not self.is_here or self._failed is not None or not self._unit.usable:
+            error = spoilt(self.target, self._failed) if self.is_here else self._astray()
             self._end(self._undone(), error, tell)
             raise error
         failure: WriteError | None = None
@@ -234,9 +234,8 @@ class WriteTransaction:
         self._end(undone, self._failed or undone, tell)
 
     def _end(self, shared: WriteError | None, error: WriteError | None, tell: Tell) -> None:
-        foreign = not self.is_here
         self._over = True
-        if foreign:  # a forked child leaves the block: the transaction is its parent's
+        if self._owner[0] != getpid():  # a forked child leaves the block: the transaction is its parent's
             return
         if error is not None:
             self._unit.rollback()
@@ -245,6 +244,15 @@ class WriteTransaction:
         if error is None:
             self.warnings += self._after.run()
         self.warnings += tell(self._ledger, shared, error)
+
+    def _astray(self) -> WriteError:
+        return BackendError(
+            "a transaction belongs to the thread and the process that opened it; open one in each",
+            phase=Phase.EXECUTE,
+            target=self.target,
+            type=self._label.type,
+            reason="thread",
+        )
 
     def _undone(self) -> WriteError:
         # A handler that ended the transaction by itself has left something behind, whatever is rolled back now.
@@ -263,11 +271,7 @@ class WriteTransaction:
         if self._over:
             raise BackendError("the transaction is over; open another", target=self.target, reason="over")
         if not self.is_here:
-            raise BackendError(
-                "a transaction belongs to the thread that opened it; open one in each thread",
-                target=self.target,
-                reason="thread",
-            )
+            raise self._astray()
         if self._failed is not None:
             raise spoilt(self.target, self._failed)
 
