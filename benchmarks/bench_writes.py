@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.middleware.prometheus import PrometheusMetrics
 from wellwired.operations import WriteOperation
 from wellwired.settings import LogSettings, SQLSettings
-from wellwired.writers import MemoryWriter
+from wellwired.writers import GroupCommit, MemoryWriter
 from wellwired.writers.idempotency import create_tables
 from wellwired.writers.sql import SQLWriter
 
@@ -164,6 +165,33 @@ def test_transaction_core(benchmark: Benchmark, engine: sa.Engine) -> None:
         return 10
 
     assert benchmark(write) == 10
+
+
+def _by_threads(manager: WriteManager, numbers: Iterator[int]) -> int:
+    """Sixteen threads write twenty-five rows each, one by one."""
+    chosen = [[next(numbers) for _ in range(25)] for _ in range(16)]
+
+    def write(mine: list[int]) -> int:
+        return sum(manager.write(item(number)).success for number in mine)
+
+    with ThreadPoolExecutor(16) as threads:
+        return sum(threads.map(write, chosen))
+
+
+@pytest.mark.benchmark(group="sixteen threads")
+@pytest.mark.parametrize("commits", ["shared", "own"])
+def test_threads(benchmark: Any, engine: sa.Engine, commits: str) -> None:
+    """Single writes from sixteen threads, with a group commit and with a COMMIT for each."""
+    group = {"item_add": GroupCommit()} if commits == "shared" else None
+    handlers = Registry(insert(items, type="item_add"))
+    manager = WriteManager(
+        [SQLWriter("sql.bench", engine, handlers=handlers, group_commit=group)],
+        metrics=counted(),
+        logger=rendered(),
+        timeout=60.0,
+    )
+    numbers = itertools.count(1)
+    assert benchmark.pedantic(_by_threads, args=(manager, numbers), rounds=12, warmup_rounds=2) == 400
 
 
 def around(next: WriteNext) -> WriteNext:

@@ -47,8 +47,12 @@ ROWS = (
     Row("L1 hit, three layers, shared values", "a dict and a TTL check", "test_hit_ours", "test_hit_plain", 2.0),
     Row("L1 hit, three layers, shared values", "dogpile memory", "test_hit_ours", "test_hit_dogpile", 0.45),
     Row("L1 hit, three layers, shared values", "cachetools + RLock", "test_hit_ours", "test_hit_cachetools", 0.25),
+    Row("L1 hit, three layers, shared values", "theine", "test_hit_ours", "test_hit_theine"),
+    Row("L1 hit, three layers, shared values", "cachebox, in Rust", "test_hit_ours", "test_hit_cachebox"),
     Row("L1 miss, L2 hit in Redis, back-fill", "GET + decode", "test_l2_ours", "test_l2_plain", 1.10),
+    Row("L1 miss, L2 hit in Redis, back-fill", "dogpile, Redis only", "test_l2_ours", "test_l2_dogpile"),
     Row("get_many of 100 from Redis", "MGET + decode", "test_many_ours", "test_many_plain", 1.2),
+    Row("get_many of 100 from Redis", "dogpile", "test_many_ours", "test_many_dogpile"),
     Row("a managed write, SQLite", "SQLAlchemy Core", "test_write_ours[sqlite]", "test_write_core[sqlite]", 1.25),
     Row("a managed write, MariaDB", "SQLAlchemy Core", "test_write_ours[mariadb]", "test_write_core[mariadb]", 1.10),
     Row(
@@ -87,6 +91,15 @@ ROWS = (
                 None,
                 10,
                 10,
+            ),
+            Row(
+                f"a write of one of 16 threads, shared commits, {name}",
+                "a COMMIT for each",
+                f"test_threads[{kind}-shared]",
+                f"test_threads[{kind}-own]",
+                None,
+                400,
+                400,
             ),
             Row(
                 f"a write with an idempotency key, {name}",
