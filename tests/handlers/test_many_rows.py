@@ -50,7 +50,8 @@ rich = sa.Table(
     mysql_engine="InnoDB",
 )
 
-Loose: type[Any] = TypedDict("Loose", dict.fromkeys(rich.columns.keys(), Any), total=False)  # type: ignore[operator]
+make_typed_dict: Any = TypedDict
+Loose: type[Any] = make_typed_dict("Loose", dict.fromkeys(rich.columns.keys(), Any), total=False)
 """A payload model of the table without rules."""
 
 counted = sa.Table(
@@ -163,10 +164,10 @@ class TestInsert:
         given = {**{name: value for name, value in FULL.items() if name != "percent%"}, "made": 1, "given": 2}
 
         seen: list[Any] = []
-        event.listen(engine, "before_execute", lambda _connection, statement, *_: seen.append(type(statement)))
+        event.listen(engine, "before_cursor_execute", lambda *args: seen.append((args[5], args[4].compiled is None)))
         there = same(engine, loose, [{"id": number, **given} for number in (3, 1, 2)], [])
 
-        assert seen.count(str) == 1
+        assert seen.count((True, True)) == 1
         assert [row.id for row in there] == [1, 2, 3]
 
     def test_rows_of_one_shape_are_one_statement_and_others_their_own(self, engine: sa.Engine) -> None:
@@ -195,7 +196,12 @@ class TestInsert:
     def test_a_row_may_need_the_one_before_it(self, engine: sa.Engine) -> None:
         """In a table that refers to itself the order of the caller is kept."""
         assert refers_to_itself(trees)
-        payloads = [{"id": 9, "parent": None}, {"id": 1, "parent": 9}, {"id": 5}, {"id": 0, "parent": 1}]
+        payloads: list[dict[str, Any]] = [
+            {"id": 9, "parent": None},
+            {"id": 1, "parent": 9},
+            {"id": 5},
+            {"id": 0, "parent": 1},
+        ]
 
         assert done(engine, insert(trees, type="add"), payloads, many=True) == [{"id": n} for n in (9, 1, 5, 0)]
         assert len(rows(engine, trees)) == 4

@@ -72,7 +72,7 @@ def batch(
 ) -> list[Answer]:
     """One attempt by a writer at requests of one type."""
     chosen = handler or handlers[requests[0].type]
-    return writer.write_batch(requests, handler=chosen, deadline=Deadline.after(seconds), atomic=atomic)
+    return list(writer.write_batch(requests, handler=chosen, deadline=Deadline.after(seconds), atomic=atomic))
 
 
 def manage(writer: SQLWriter, **options: Any) -> WriteManager:

@@ -180,7 +180,7 @@ class TestRetries:
 
     def test_only_what_may_be_sent_again_is(self) -> None:
         """One that is done, and one that is refused for good, are left out of the next try."""
-        turns = [
+        turns: list[dict[str, Any]] = [
             {"a": WriteResult(data="a"), "b": lost(), "c": BackendError("no", reason="constraint")},
             {"b": WriteResult(data="b")},
         ]
@@ -558,8 +558,8 @@ class TestAnswers:
         with pytest.raises(ExceptionGroup) as caught:
             answers.raise_for_errors()
 
-        assert caught.value.exceptions == (answers[1],)
-        assert caught.value.exceptions[0].__notes__ == ["position 1 of the batch"]
+        assert caught.value.exceptions == (answers.failed[1],)
+        assert answers.failed[1].__notes__ == ["position 1 of the batch"]
         led(Batched(fine)).write_many(several("ab")).raise_for_errors()
 
     def test_it_is_a_sequence(self) -> None:

@@ -23,7 +23,7 @@ from wellwired.writers.sql import SQLWriter
 
 SERVERS = ["mariadb", "postgresql"]
 MANY = 2_500
-BAD = {7: {"age": -1}, 1_200: {"email": "3@example.org"}, 2_300: {"age": None}}
+BAD: dict[int, dict[str, Any]] = {7: {"age": -1}, 1_200: {"email": "3@example.org"}, 2_300: {"age": None}}
 
 
 @pytest.fixture

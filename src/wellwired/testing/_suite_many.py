@@ -249,7 +249,7 @@ class Batches(Common):
                 assert isinstance(answer, WriteResult | WriteError)
                 if isinstance(answer, WriteError):
                     look_over(answer)
-            return answers
+            return list(answers)
 
         return batch
 

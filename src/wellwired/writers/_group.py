@@ -92,6 +92,8 @@ class Group:
 
     def __init__(self, policy: GroupCommit, *, alone: Alone, together: Together) -> None:
         self._policy, self._alone, self._together = policy, alone, together
+        self._led = False
+        self._queue: deque[_Member] = deque()
         self.renew()
         renew_in_child(self)
 
@@ -125,7 +127,7 @@ class Group:
         """Begins anew in a forked child, where the threads that lead and wait do not exist."""
         self._lock = threading.Lock()
         self._full = threading.Event()
-        self._queue: deque[_Member] = deque()
+        self._queue = deque()
         self._led = False
         _here.leading = False
 
@@ -165,7 +167,8 @@ class Group:
         """Takes the leader and those who can go with it out of the queue, in their order."""
         with self._lock:
             self._full.clear()
-            group, left = [], deque[_Member]()
+            group: list[_Member] = []
+            left: deque[_Member] = deque()
             keys: set[str] = set()
             for member in self._queue:
                 if member is leader or (len(group) < self._policy.max_batch and _fits(member, leader, keys)):

@@ -26,11 +26,12 @@ class Telling:
     """
 
     def __init__(self, metrics: Metrics | None, log: WriteLog) -> None:
-        counted = metrics is not None and not isinstance(metrics, NoMetrics)
-        self._metrics = metrics if counted and not isinstance(metrics, CountsBatches) else None
-        many: tuple[Callable[[BatchEvent], object], ...] = ()
-        if counted and isinstance(metrics, CountsBatches):
-            many = (metrics.record_many,)
+        told: object = None if isinstance(metrics, NoMetrics) else metrics
+        by_groups = isinstance(told, CountsBatches)
+        self._metrics = metrics if told is not None and not by_groups else None
+        many: tuple[Callable[[BatchEvent], object], ...] = (
+            (told.record_many,) if isinstance(told, CountsBatches) else ()
+        )
         self._observers = (*many, log.many)
 
     def __call__(
