@@ -114,9 +114,9 @@ def calls(seed: int, writes: int, backend: str, *, share: float = 0.3, longest: 
         kind = draw.choice(_KINDS[backend])
         # A batch is of one type more often than not; that is what goes by one statement.
         mixed = draw.random() < 0.4
-        kinds = [draw.choice(_KINDS[backend]) if mixed else kind for _ in range(count)]
-        # What needs a client of its own has no place beside others.
-        kinds = ["append" if each == "direct" and way != "write" else each for each in kinds]
+        kinds: list[Kind] = [draw.choice(_KINDS[backend]) if mixed else kind for _ in range(count)]
+        if way != "write":  # what needs a client of its own has no place beside others
+            kinds = ["append" if each == "direct" else each for each in kinds]
         items = [_planned(draw, number + at, backend, timeout, each) for at, each in enumerate(kinds)]
         if backend == "redis" and way == "transaction":  # which keeps no keys
             items = [replace(item, keyed=False) for item in items]
