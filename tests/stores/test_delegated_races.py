@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.stores.fakes import FakeStore, FencedFake, Gate, ManyFake, in_threads
-from wellwired.stores import DelegatedStore, FillRefused, Layer, MemoryStore
+from tests.stores.fakes import BrokenError, FakeStore, FencedFake, Gate, ManyFake, in_threads
+from wellwired.stores import DelegatedStore, FillRefused, Layer, LoadPolicy, MemoryStore
 from wellwired.stores.protocols import Entry
 from wellwired.testing.clock import VirtualClock
 
@@ -247,6 +247,52 @@ def test_writers_of_two_processes_that_cross() -> None:
     gate.open()
     first.join(10)
     assert here.get("a") == there.get("a") == primary.data["a"][0] == "second"
+
+
+def test_a_writer_that_crossed_a_delete_which_did_not_arrive_leaves_no_copy() -> None:
+    """A delete that could not reach a copy has not renewed its tokens, so who crossed it must find out by itself."""
+
+    class Frail(MemoryStore):
+        broken = False
+
+        def delete(self, key: str, /) -> bool:
+            if self.broken:
+                raise BrokenError
+            return super().delete(key)
+
+    copy, primary = Frail(), FakeStore()
+    store = DelegatedStore[Any]([copy, primary])
+    gate = primary.after["set"] = Gate()
+    writer = threading.Thread(target=store.set, args=("a", "crossed"))
+    writer.start()
+    assert gate.reached.wait(10)
+    copy.broken = True
+    assert not store.delete("a").complete
+    copy.broken = False
+    gate.open()
+    writer.join(10)
+    assert store.get("a", None) is None and not copy.has("a")
+    store.close()
+
+
+def test_a_reader_of_what_is_loaded_anew_does_not_bring_it_back() -> None:
+    """A refresh replaces a value, so a read that began before it fills nothing afterwards."""
+    memory, primary = MemoryStore(), FakeStore()
+    store = DelegatedStore[Any]([memory, primary], loads=LoadPolicy(refresh_ahead=1000.0))
+    primary._set("a", "old", 500.0)
+    gate = primary.after["get"] = Gate()
+    reader = threading.Thread(target=store.get, args=("a",))
+    reader.start()
+    assert gate.reached.wait(10)
+    primary.after.clear()
+    assert store.get_or_load("a", lambda _: "new", ttl=500.0) == "old"
+    done = threading.Event()
+    while len(store._endpoint.loads.flights):
+        done.wait(0.001)
+    gate.open()
+    reader.join(10)
+    assert store.get("a") == "new"
+    store.close()
 
 
 def test_time_ends_a_fill_that_waits_too_long(virtual_clock: VirtualClock) -> None:

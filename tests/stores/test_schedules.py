@@ -265,7 +265,7 @@ def build(world: World, seed: int, wrong: Wrong | None) -> None:
     if wrong is not None and wrong.memory is not None:
         stores[0] = wrong.memory(world)
     layers = [Layer(store, ttl=cap) for store, cap in zip(stores, (7.0, 20.0, None), strict=True)]
-    policy = LoadPolicy(refresh_ahead=3.0 if seed % 3 == 0 else 0.0)
+    policy = LoadPolicy(refresh_ahead=3.0 if seed % 3 == 0 else 0.0, absent_ttl=8.0 if seed % 5 < 2 else None)
     world.store = store = DelegatedStore[Any](layers, clock=world.clock, fills=FillPolicy(limit=LIMIT), loads=policy)
     background = store._stack.background
     background._wake = lambda: None  # type: ignore[method-assign]
@@ -320,14 +320,16 @@ def same(state: State, value: Any, began_at: float, now: float) -> bool:
 
 
 def loaded(world: World, load: Load, key: str, value: Any, op: Op) -> bool:
-    """Whether it may come from a load that has not reached the primary: no write has returned since it began."""
+    """Whether it may come from a load that has not reached the primary: no write since then has returned."""
     if load.key != key or load.value is ABSENT or type(load.value) is not type(value) or load.value != value:
         return False
     if load.ends_at is not None and load.ends_at <= op.began_at:
         return False
+    # Of a write that went on when the load began only what it did afterwards counts.
     return not any(
-        other.writes and key in other.keys and other.end is not None and load.begin < other.end <= op.begin
-        for other in world.ops
+        state.applied > load.begin and state.op.end is not None and state.op.end <= op.begin
+        for state in world.history[key]
+        if state.op.writes
     )
 
 
@@ -402,43 +404,65 @@ def writes(world: World, key: str) -> None:
     world.finish(op)
 
 
+class Loader:
+    """A loader that takes its time and sometimes fails, and that nobody may call twice at a time."""
+
+    def __init__(self, world: World, keys: Sequence[str], ttl: float | None) -> None:
+        self.world, self.ttl = world, ttl
+        self.boarded = {key: self._generation(key) for key in keys}
+
+    def _generation(self, key: str) -> int:
+        fence = self.world.store._stack.fence
+        return fence._generations[ord(key) & fence._mask]
+
+    def _begin(self, key: str) -> Load:
+        load, now = Load(key, self.world.scheduler.steps, self.boarded[key]), self._generation(key)
+        for other in self.world.loads:
+            if other.key == key and other.end is None and other.generation == load.generation == now:
+                raise Violation(f"two loads of {key} at a time, and no write in between")
+        self.world.loads.append(load)
+        return load
+
+    def many(self, keys: Sequence[str]) -> dict[str, Any]:
+        world = self.world
+        under_way = [self._begin(key) for key in keys]
+        world.scheduler.point()
+        failed = world.faults > 0 and world.scheduler.rng.random() < 0.1
+        world.scheduler.point()
+        for load in under_way:
+            load.end, load.failed = world.scheduler.steps, failed
+        if failed:
+            raise BrokenError(keys)
+        now = world.clock.monotonic()
+        for load in under_way:
+            load.value, load.ends_at = world.fresh_value(), None if self.ttl is None else now + self.ttl
+        return {load.key: load.value for load in under_way}
+
+    def one(self, key: str) -> Any:
+        return self.many([key])[key]
+
+
 def loads(world: World, key: str) -> None:
-    """One `get_or_load`, with a loader that takes its time and sometimes fails."""
-    rng = world.scheduler.rng
-    ttl = rng.choice([None, 4.0, 12.0])
-    op = world.begin("get_or_load", (key,))
-    fence = world.store._stack.fence
-    stripe = ord(key) & fence._mask
-    boarded = fence._generations[stripe]
-
-    def loader(asked: str) -> Any:
-        load = Load(asked, world.scheduler.steps, boarded)
-        for other in world.loads:
-            if other.key == asked and other.end is None and other.generation == boarded == fence._generations[stripe]:
-                raise Violation(f"two loads of {asked} at a time, and no write in between")
-        world.loads.append(load)
-        world.scheduler.point()
-        load.failed = world.faults > 0 and rng.random() < 0.1
-        world.scheduler.point()
-        load.end = world.scheduler.steps
-        if load.failed:
-            raise BrokenError(asked)
-        load.value = world.fresh_value()
-        load.ends_at = None if ttl is None else world.clock.monotonic() + ttl
-        return load.value
-
+    """One `get_or_load`, or one for all keys."""
+    ttl, many = world.scheduler.rng.choice([None, 4.0, 12.0]), world.scheduler.rng.random() < 0.3
+    keys = KEYS if many else (key,)
+    op = world.begin("get_or_load_many" if many else "get_or_load", keys)
+    loader, store = Loader(world, keys, ttl), world.store
     try:
-        value = world.store.get_or_load(key, loader, ttl=ttl)
+        values = store.get_or_load_many(keys, loader.many, ttl=ttl) if many else {
+            key: store.get_or_load(key, loader.one, ttl=ttl)
+        }  # fmt: skip
     except LayerError:
         blameless(world, op)
     except BrokenError:
-        if not any(load.failed and load.key == key and (load.end or 0) >= op.begin for load in world.loads):
-            raise Violation(f"get_or_load({key}) failed with a load that had ended before it began") from None
+        if not any(load.failed and load.key in keys and (load.end or 0) >= op.begin for load in world.loads):
+            raise Violation(f"{op.what} failed with a load that had ended before it began") from None
     except StoreTimeoutError:
-        raise Violation(f"get_or_load({key}) waited for somebody who does not come") from None
+        raise Violation(f"{op.what} waited for somebody who does not come") from None
     else:
         world.finish(op)
-        check(world, key, value, op)
+        for each in keys:
+            check(world, each, values.get(each, ABSENT), op)
     world.finish(op)
 
 

@@ -76,6 +76,9 @@ class ManyLoads:
     def _lead(self, led: Mapping[str, Flight], loader: ManyLoader, ttl: float | None) -> dict[str, Any]:
         try:
             walks = self._known(list(led))  # once more: somebody may have loaded them since
+            for key, walk in walks.items():
+                if walk.entry is not None:  # what has been found does not fail with the rest
+                    led[key].land(walk.entry.value, walk.expires)
             wanted = [walk for walk in walks.values() if walk.entry is None]
             if wanted:
                 self._loads.loads += 1
@@ -84,15 +87,10 @@ class ManyLoads:
             for flight in led.values():
                 flight.fail(error)
             raise
-        found: dict[str, Any] = {}
         for key, flight in led.items():
-            walk = walks[key]
-            if walk.entry is None:
+            if walks[key].entry is None:
                 flight.fail(NotFound(key))
-            else:
-                found[key] = walk.entry.value
-                flight.land(walk.entry.value, walk.expires)
-        return found
+        return {key: walk.entry.value for key, walk in walks.items() if walk.entry is not None}
 
     def _store(
         self, walks: Sequence[Walk], loaded: Mapping[str, Any], ttl: float | None, led: Mapping[str, Flight]

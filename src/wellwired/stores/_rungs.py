@@ -151,11 +151,20 @@ class Rung:
         assert self._ordered is not None
         return self._ordered.tokens(keys)
 
-    def put(self, items: Mapping[str, tuple[Entry[Any], Any]]) -> Collection[str]:
-        """Writes to an `Ordered` layer; the keys that it did store."""
+    def put(self, items: Mapping[str, tuple[Entry[Any], Any]], undisturbed: Callable[[str], bool]) -> Collection[str]:
+        """Writes to an `Ordered` layer; the keys that it did store.
+
+        A write that could not reach the layer has left its tokens as they were, and a doubt. So a doubt is ended only
+        by a writer whom no other has crossed in this process.
+
+        Args:
+            items: the entries, each with its token.
+            undisturbed: whether no other write of a key was under way at any moment so far.
+        """
         assert self._ordered is not None
-        marks = self.doubts.marks(items)
-        stored = self._ordered.put_many(items)
+        marks = self.doubts.marks(items)  # first: whoever has left one of these is seen as a disturbance below
+        alone = {key: item for key, item in items.items() if undisturbed(key)}
+        stored = self._ordered.put_many(alone) if alone else ()
         self.doubts.resolve(stored, marks)
         return stored
 

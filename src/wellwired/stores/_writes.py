@@ -117,7 +117,7 @@ class Writes:
             return not isinstance(answer, Failure)
         if token is UNASKED or not (aged := self._aged(report, entries)):
             return False
-        stored = self._stack.insist(rung, "refresh", rung.put, {walk.key: (aged[walk.key], token)})
+        stored = self._stack.insist(rung, "refresh", rung.put, {walk.key: (aged[walk.key], token)}, _always)
         return not isinstance(stored, Failure) and walk.key in stored
 
     def delete(self, keys: Sequence[str], verb: StoreVerb) -> Receipt:
@@ -250,7 +250,7 @@ class Writes:
             return ()
         # What is put late is refused: whoever gives it up removes the key, which makes the token stale.
         items = {key: (entry, tokens[key]) for key, entry in self._aged(report, entries).items()}
-        return self._stack.ask_in_time(rung, report.verb, None, None, rung.put, items)
+        return self._stack.ask_in_time(rung, report.verb, None, None, rung.put, items, writing.undisturbed)
 
     def _write_aged(self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]]) -> None:
         rung.write(
@@ -303,3 +303,8 @@ class Writes:
                 report.note(rung, LayerState.FAILED, answer)
             else:
                 report.note(rung, state)
+
+
+def _always(_: str) -> bool:
+    """Of a primary nobody has a doubt."""
+    return True
