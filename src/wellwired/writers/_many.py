@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from wellwired.clock import Clock, Deadline
-from wellwired.errors import InvalidRequestError, WriteError
+from wellwired.errors import InvalidRequestError, Outcome, WriteError
 from wellwired.handlers._requests import Requests
 from wellwired.handlers.payload import validate_many
 from wellwired.handlers.protocol import Handler
@@ -188,7 +188,7 @@ class Batching:
         return limit if limit.at <= began + seconds else Deadline(began + seconds, self._clock)
 
     def _followed(self, chunk: Chunk, chunks: Chunks) -> Sequence[Answer]:
-        """Writes a chunk, with what follows for its stores and dead letters, and the time that it took."""
+        """Writes a chunk, with what follows for its stores, and the time that it took."""
         aftermath, requests = self._aftermath, chunk.requests
         try:
             answers = chunks.lead(chunk)
@@ -201,14 +201,20 @@ class Batching:
             answers.duration = duration
         else:
             answers = [_timed(answer, duration) for answer in answers]
-            for at, answer in enumerate(answers):
-                if isinstance(answer, WriteError):
-                    aftermath.evict_in_doubt([(requests[at], chunk.handler)], answer)
-        if not aftermath.evicts:
+        return self._evicted(chunk, answers) if aftermath.evicts else answers
+
+    def _evicted(self, chunk: Chunk, answers: Sequence[Answer]) -> Sequence[Answer]:
+        """Evicts what a chunk changed or may have changed: once for those that are done, once for those in doubt."""
+        pairs = [(request, chunk.handler) for request in chunk.requests]
+        open_ = {at: one for at, one in enumerate(answers) if isinstance(one, WriteError)}
+        open_ = {at: error for at, error in open_.items() if error.outcome is not Outcome.NOT_APPLIED}
+        if open_:
+            self._aftermath.evict_in_doubt([pairs[at] for at in open_], next(iter(open_.values())))
+        done = [isinstance(answer, WriteResult) for answer in answers]
+        warnings = self._aftermath.committed([pair for pair, good in zip(pairs, done, strict=True) if good])
+        if not warnings:
             return answers
-        done = [at for at, answer in enumerate(answers) if isinstance(answer, WriteResult)]
-        warnings = aftermath.committed([(requests[at], chunk.handler) for at in done])
-        return [_warned(answer, warnings) if at in done else answer for at, answer in enumerate(answers)]
+        return [_warned(answer, warnings) if good else answer for answer, good in zip(answers, done, strict=True)]
 
     def _told(
         self, writer: str, requests: Sequence[WriteRequest], answers: Answers, began: float, *, plain: bool = False
