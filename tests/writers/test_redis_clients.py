@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from redis.retry import Retry as RedisRetry
 from redis.sentinel import Sentinel
 
 from tests.servers import PrivateServer
-from tests.writers.redis_kit import count_up, write
+from tests.writers.redis_kit import Telling, count_up, write
 from wellwired.clock import Deadline
 from wellwired.containers import pools
 from wellwired.errors import BackendError, Outcome, RegistrationError, Retry, WriteTimeoutError
@@ -159,63 +158,29 @@ class TestRight:
         client.close()
 
 
-class Moving:
-    """A server that announces, instead of an answer, that it is being maintained, and then says nothing."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.announced = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends it."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                with client, client.makefile("rb") as lines, suppress(OSError):
-                    while words := self._command(lines):
-                        self._answer(client, words)
-
-    def _command(self, lines: Any) -> list[bytes]:
-        words = []
-        for _ in range(int(lines.readline()[1:] or 0)):
-            lines.readline()
-            words.append(lines.readline().strip())
-        return words
-
-    def _answer(self, client: socket.socket, words: list[bytes]) -> None:
-        if words[0] == b"HELLO":
-            client.sendall(b"%1\r\n$5\r\nproto\r\n:3\r\n")
-        elif words[0] == b"EXEC":
-            client.sendall(b">3\r\n$9\r\nMIGRATING\r\n:1\r\n:10\r\n")
-            self.announced.set()
-        elif words[0] != b"MULTI":
-            client.sendall(b"+OK\r\n")
+@pytest.fixture
+def telling() -> Iterator[Callable[..., Telling]]:
+    """Makes servers that say what they are told to."""
+    with ExitStack() as open_:
+        yield lambda answer: open_.enter_context(closing(Telling(answer)))
 
 
 class TestMaintenance:
     """Notifications of maintenance, with which redis-py gives a server more time."""
 
-    @pytest.fixture
-    def moving(self) -> Iterator[Moving]:
-        """A server that is being moved."""
-        server = Moving()
-        yield server
-        server.close()
-
     @pytest.mark.parametrize("enabled", ["auto", True])
-    def test_they_stretch_no_deadline(self, moving: Moving, enabled: Any) -> None:
+    def test_they_stretch_no_deadline(self, telling: Callable[..., Telling], enabled: Any) -> None:
         """Announced in the middle of a write: the answer is waited for until the grace, and not ten seconds."""
+        announced = threading.Event()
+
+        def answer(words: list[bytes]) -> bytes:
+            if words[0] != b"EXEC":
+                return b"" if words[0] == b"MULTI" else b"+OK\r\n"
+            announced.set()
+            return b">3\r\n$9\r\nMIGRATING\r\n:1\r\n:10\r\n"
+
         client = redis.Redis(
-            port=moving.port, retry=ONCE, maint_notifications_config=MaintNotificationsConfig(enabled=enabled)
+            port=telling(answer).port, retry=ONCE, maint_notifications_config=MaintNotificationsConfig(enabled=enabled)
         )
         writer = RedisWriter("redis.cache", client, commit_grace=0.2)
         began = Deadline.after(0)
@@ -223,7 +188,7 @@ class TestMaintenance:
         with pytest.raises(BackendError) as caught:
             write(writer, count_up, deadline=Deadline.after(0.3))
 
-        assert moving.announced.is_set()
+        assert announced.is_set()
         assert caught.value.outcome is Outcome.UNKNOWN
         assert Deadline.after(0).at - began.at < 5
         (connection,) = client.connection_pool._available_connections

@@ -50,8 +50,9 @@ def check_answers(answers: Sequence[Any], commands: Sequence[Command], request: 
     first = answers[failed[0]]
     names = [str(words[0]).split(" ", 1)[0].upper() for words, _ in commands]
     word = redis_word(first)
-    # A script may have done a part before it failed.
-    if len(failed) == len(answers) and not _SCRIPTS.intersection(names):
+    # A script may have done a part before it failed, unless the server did not know it.
+    unrun = all(names[at] not in _SCRIPTS or redis_word(answers[at]) == "NOSCRIPT" for at in failed)
+    if len(failed) == len(answers) and unrun:
         raise write_error(classify("redis", word, Phase.EXECUTE), request, Phase.COMMIT, first, native=word)
     rule = find_rule("redis", word)
     raise write_error(
