@@ -162,4 +162,6 @@ class Endpoint:
 
 
 def _each_once(keys: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(checked_key(key) for key in keys))
+    if set(map(type, keys)) <= {str}:
+        return list(dict.fromkeys(keys))
+    return list(dict.fromkeys([checked_key(key) for key in keys]))  # a subclass of str, or an error

@@ -82,7 +82,8 @@ class Reads:
             if nothing is there.
         """
         stack = self._stack
-        walks = {key: Walk(key, stack.fence.ticket(key)) for key in keys}
+        ticket = stack.fence.ticket
+        walks = {key: Walk(key, ticket(key)) for key in keys}
         lacking: Sequence[Walk] = list(walks.values())
         if stack.absences is not None and not loading:
             lacking = [walk for walk in lacking if stack.absences.find(walk.key) is None]
@@ -99,9 +100,8 @@ class Reads:
                 for walk in lacking:
                     walk.tokens.append(UNASKED)
             else:
-                found = [walk for walk in lacking if _note(walk, rung, answers.get(walk.key, _NOTHING), before)]
+                found, lacking = _note_many(lacking, rung, answers, before)
                 stack.send_up(rung.index, found)
-                lacking = [walk for walk in lacking if walk.entry is None]
         index = stack.plan.decisive(failures) if failures else None
         if index is None:
             for walk in () if loading else lacking:
@@ -264,3 +264,23 @@ def _note(walk: Walk, rung: Rung, answer: Answer, before: float) -> bool:
     rung.hits += 1
     walk.find(entry, rung.index, before)
     return True
+
+
+def _note_many(
+    walks: Sequence[Walk], rung: Rung, answers: Mapping[str, Answer], before: float
+) -> tuple[list[Walk], list[Walk]]:
+    """Notes the answers of the next layer down: the walks that have found something, and those that have not."""
+    found: list[Walk] = []
+    lacking: list[Walk] = []
+    index = rung.index
+    for walk in walks:
+        entry, token = answers.get(walk.key, _NOTHING)
+        if entry is None:
+            walk.tokens.append(token)
+            lacking.append(walk)
+        else:
+            walk.find(entry, index, before)
+            found.append(walk)
+    rung.hits += len(found)
+    rung.misses += len(lacking)
+    return found, lacking
