@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -174,6 +175,33 @@ class TestByKey:
         else:
             assert [(error.outcome, error.retry) for error in errors] == [(Outcome.NOT_APPLIED, Retry.SAFE)]
             assert (done, count(engine)) == ([], 0)
+
+
+@pytest.mark.parametrize("sql_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_disk_error_at_commit_is_asked_about_in_a_file_too(engine: sa.Engine, mocker: Any, committed: bool) -> None:
+    """SQLite cannot say what became of a COMMIT that met an I/O error; the key's row can."""
+    usual, met = engine.dialect.do_commit, []
+
+    def broken(connection: Any) -> None:
+        if met:
+            return usual(connection)
+        met.append(1)
+        usual(connection) if committed else connection.rollback()
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+        raise error
+
+    mocker.patch.object(engine.dialect, "do_commit", broken)
+    writer = SQLWriter("sql.main", engine)
+    if committed:
+        assert "it is committed" in write(writer, key="k").warnings[0]
+    else:
+        with pytest.raises(BackendError) as caught:
+            write(writer, key="k")
+        assert (caught.value.outcome, caught.value.retry) == (Outcome.NOT_APPLIED, Retry.SAFE)
+
+    assert count(engine) == committed
 
 
 @on_postgresql

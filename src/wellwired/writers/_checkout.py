@@ -11,7 +11,8 @@ A connection on which the server has just answered a writer's COMMIT or ROLLBACK
 the ping would be a round trip in every write, and say no more than that the connection was well a moment ago. If it was
 lost in that moment, the write is "not applied, safe", and the retry takes another.
 
-Not bounded is the lookup of a host's name, which the system does.
+Not bounded is the lookup of a host's name, which the system does; and an engine with a `creator` of its own connects as
+that does.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ _DAYS_3 = 3 * 86_400.0
 class SQLWriter:
     """Writes to one database; safe to use from many threads and after a fork.
 
-    The engine stays the application's: nothing of it is changed, except that errors on this writer's own connections
-    are listened for. An engine in AUTOCOMMIT is refused at the first write.
+    The engine stays the application's: errors on this writer's own connections are listened for, and its own checkouts
+    are bounded by the deadline (see `_checkout`); for others nothing changes. An engine in AUTOCOMMIT is refused at the
+    first write.
 
     Args:
         name: the dotted name of its target, such as ``sql.main``.
@@ -120,6 +121,11 @@ class SQLWriter:
     def keeps_keys(self) -> bool:
         """Whether a key that was seen is answered with the stored result: yes, once the table has been created."""
         return True
+
+    @property
+    def key_ttl(self) -> float:
+        """Seconds for which an idempotency key is remembered at least."""
+        return self._key_ttl
 
     @property
     def capabilities(self) -> WriterCapabilities:
