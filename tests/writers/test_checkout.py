@@ -307,3 +307,28 @@ def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPa
         engine.connect()
     assert closed == [True]
     engine.dispose()
+
+
+@pytest.mark.parametrize("sql_url", ["mariadb", "postgresql"], indirect=True)
+def test_nobody_waits_past_its_deadline_for_an_engines_first_connection(sql_url: str) -> None:
+    """SQLAlchemy sets up the first connection for all and has them wait; a write waits no longer than it may."""
+    engine = sa.create_engine(sql_url)
+    begun, release, waited = threading.Event(), threading.Event(), list[bool]()
+
+    @event.listens_for(engine, "connect")
+    def slow(_driver: Any, _record: Any) -> None:
+        begun.set()
+        waited.append(release.wait(20))
+
+    writer = SQLWriter("sql.main", engine)
+    with running(lambda: write(writer, lambda *_: 1, seconds=60)) as results:
+        assert begun.wait(20)
+        with pytest.raises(WriteTimeoutError) as caught:
+            write(writer, lambda *_: 2, seconds=0.2)
+        assert waited == []
+        release.set()
+
+    assert (caught.value.outcome, caught.value.phase) == (Outcome.NOT_APPLIED, Phase.CHECKOUT)
+    assert results[0].data == 1
+    assert write(writer, lambda *_: 3).data == 3
+    engine.dispose()

@@ -74,7 +74,7 @@ class Database:
         numbered: whether transactions are begun with their number read; see `_xids`.
     """
 
-    __slots__ = ("_own", "bounds", "engine", "gate", "grace", "numbered", "rules")
+    __slots__ = ("_first", "_own", "bounds", "engine", "gate", "grace", "numbered", "rules")
 
     def __init__(
         self,
@@ -93,6 +93,8 @@ class Database:
         self.grace = grace
         self.rules = rules
         self._own = engine
+        # SQLAlchemy makes everyone wait, for as long as it takes, for whoever sets up an engine's first connection.
+        self._first = None if engine.dialect.name == "sqlite" else Gate(1)
 
     def connect(self, deadline: Deadline) -> WriteConnection:
         """Takes a connection from the pool; may wait for one to be made, until the deadline.
@@ -100,6 +102,21 @@ class Database:
         Raises:
             CheckoutLateError: there was none in time.
         """
+        first = self._first
+        if first is None:
+            return self._connected(deadline)
+        if not first.enter(deadline):
+            raise CheckoutLateError
+        try:
+            if self._first is not None:
+                connection = self._connected(deadline)
+                self._first = None
+                return connection
+        finally:
+            first.leave()
+        return self._connected(deadline)
+
+    def _connected(self, deadline: Deadline) -> WriteConnection:
         checkout = self.bounds.checkout(deadline)
         if checkout is None:
             return self._taken()
