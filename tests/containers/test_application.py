@@ -245,6 +245,25 @@ def test_an_application_brings_writers_layers_and_middleware_of_its_own() -> Non
         assert ran[2:] == ["store"]
 
 
+def test_the_settings_say_how_writes_go_together(sqlite_url: str) -> None:
+    """The size of batches, and which types share commits, reach the writers of databases."""
+    settings = Settings(
+        sql={"main": {"url": sqlite_url}},
+        stores={"prices": {"layers": "sql.main!"}},
+        writes={"batch_size": 2, "group_commit": {"types": ["order_placed"], "max_batch": 8}},
+        log={"level": "CRITICAL"},
+    )
+    with Shop(settings=settings) as shop:
+        engine = shop.sql["main"]()
+        orders.create(engine)
+        commits: list[Any] = []
+        sa.event.listen(engine, "commit", commits.append)
+        batch = [WriteRequest("sql.main", "order_placed", {"order_id": str(n), "cents": n}) for n in range(5)]
+        assert shop.write_manager().write_many(batch).failed == {}
+        assert len(commits) == 3
+        assert set(shop.writers["sql.main"]()._groups) == {"order_placed"}
+
+
 def test_metrics_can_be_switched_off() -> None:
     """With metrics disabled nothing is counted and no library for it is needed."""
     assert isinstance(Application(settings=Settings(metrics={"enabled": False})).metrics(), NoMetrics)

@@ -81,3 +81,23 @@ def test_what_cannot_be_meant_is_refused(group: Any, wrong: dict[str, Any]) -> N
     """By hand as from an environment."""
     with pytest.raises(ValidationError):
         group(**wrong)
+
+
+def test_batches_and_group_commits_can_be_set() -> None:
+    """No type shares a commit unless it is named; sizes have defaults."""
+    plain = loaded()
+    assert (plain.batch_size, plain.group_commit.types, plain.group_commit.max_batch) == (1_000, (), 64)
+
+    writes = loaded(BATCH_SIZE="50", GROUP_COMMIT__TYPES="order_placed, login", GROUP_COMMIT__LINGER="0.002")
+    assert (writes.batch_size, writes.group_commit.types) == (50, ("order_placed", "login"))
+    assert (writes.group_commit.max_batch, writes.group_commit.linger) == (64, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("BATCH_SIZE", "0"), ("GROUP_COMMIT__MAX_BATCH", "1"), ("GROUP_COMMIT__LINGER", "-1")],
+)
+def test_sizes_that_mean_nothing_are_refused_by_name(name: str, value: str) -> None:
+    """The report names the variable."""
+    with pytest.raises(SettingsError, match=name):
+        loaded(**{name: value})

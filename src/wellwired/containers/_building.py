@@ -15,7 +15,7 @@ from wellwired.errors import MissingExtraError
 from wellwired.handlers import Registry
 from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy
 from wellwired.stores import DelegatedStore, Layer, LoadPolicy, MemoryStore
-from wellwired.writers import WriteManager
+from wellwired.writers import GroupCommit, WriteManager
 from wellwired.writers.dead_letters import NoLetters, fernet
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def writer(
     kind, _, name = key.partition(".")
     if kind == "sql":
         return providers.Singleton(_sql_writer, key, sql[name], handlers, settings.targets, writes)
-    return providers.Singleton(_redis_writer, key, redis[name], handlers, settings.targets, writes)
+    return providers.Singleton(_redis_writer, key, redis[name], handlers, settings, writes)
 
 
 def _sql_writer(
@@ -106,6 +106,7 @@ def _sql_writer(
 ) -> Writer:
     from wellwired.writers.sql import SQLWriter
 
+    policy = GroupCommit(writes.group_commit.max_batch, writes.group_commit.linger)
     return SQLWriter(
         name,
         engine,
@@ -113,15 +114,24 @@ def _sql_writer(
         targets=targets,
         commit_grace=writes.commit_grace,
         resolve=writes.resolve,
+        batch_size=writes.batch_size,
+        group_commit=dict.fromkeys(writes.group_commit.types, policy),
     )
 
 
 def _redis_writer(
-    name: str, client: Redis, handlers: Registry, targets: tuple[str, ...], writes: WriteSettings
+    name: str, client: Redis, handlers: Registry, settings: RedisSettings, writes: WriteSettings
 ) -> Writer:
     from wellwired.writers.redis import RedisWriter
 
-    return RedisWriter(name, client, handlers=handlers, targets=targets, commit_grace=writes.commit_grace)
+    return RedisWriter(
+        name,
+        client,
+        handlers=handlers,
+        targets=settings.targets,
+        commit_grace=writes.commit_grace,
+        fence=settings.fence,
+    )
 
 
 def make_manager(

@@ -2,7 +2,7 @@
 
 from wellwired.settings._settings import Settings
 from wellwired.settings.backends import RedisSettings, SQLSettings
-from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings
+from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings, GroupCommitSettings
 from wellwired.settings.models import (
     LayerSettings,
     LoadSettings,
@@ -18,6 +18,7 @@ __all__ = [
     "BreakerSettings",
     "BudgetSettings",
     "DeadLetterSettings",
+    "GroupCommitSettings",
     "LayerSettings",
     "LoadSettings",
     "LogSettings",

@@ -1,4 +1,4 @@
-"""The groups of settings about what stands around writes: the budget for retries, the circuit breaker, dead letters.
+"""The groups of settings about what stands around writes: retries' budget, breaker, dead letters, shared commits.
 
 They lie below ``WELLWIRED__WRITES``: ``WELLWIRED__WRITES__BREAKER__ENABLED=true``. Times are in seconds.
 """
@@ -17,7 +17,7 @@ from wellwired.errors import ErrorCode
 from wellwired.settings._section import Seconds, Section, decoded, fault, none_word
 from wellwired.settings.names import Name
 
-__all__ = ["BreakerSettings", "BudgetSettings", "DeadLetterSettings"]
+__all__ = ["BreakerSettings", "BudgetSettings", "DeadLetterSettings", "GroupCommitSettings"]
 
 
 def _words(value: Any) -> Any:
@@ -35,6 +35,7 @@ def _codes(value: Any) -> Any:
 
 
 Codes = Annotated[tuple[ErrorCode, ...], NoDecode, BeforeValidator(_codes), Field(min_length=1)]
+Types = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], NoDecode, BeforeValidator(_words)]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 OptionalName = Annotated[Name | None, BeforeValidator(none_word)]
 OptionalPath = Annotated[Path | None, BeforeValidator(none_word)]
@@ -136,3 +137,18 @@ class DeadLetterSettings(Section):
         if name is not None and info.data.get("path") is not None:
             raise fault("cannot be set beside PATH; keep letters in one place")
         return name
+
+
+class GroupCommitSettings(Section):
+    """Which concurrent writes to databases share a transaction and its COMMIT; see `wellwired.writers.GroupCommit`.
+
+    Args:
+        types: the types of such writes, with commas between them. Their handlers run on the thread of one of the
+            callers, so they must not use what belongs to a thread.
+        max_batch: how many writes share a transaction at most.
+        linger: seconds for which the first of them waits for others.
+    """
+
+    types: Types = ()
+    max_batch: int = Field(default=64, ge=2)
+    linger: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 from pydantic_settings import NoDecode
 
 from wellwired.settings._section import OptionalSeconds, Seconds, Section, decoded, fault, none_word
-from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings, Keys
+from wellwired.settings.guards import BreakerSettings, BudgetSettings, DeadLetterSettings, GroupCommitSettings, Keys
 from wellwired.settings.layers import LayerFormatError, ShortLayer, parse_layers
 from wellwired.settings.names import Dotted
 
@@ -192,6 +192,8 @@ class WriteSettings(Section):
         budget: what pays for retries.
         breaker: when a backend that fails most of its writes is left alone.
         dead_letters: where writes that failed are kept.
+        batch_size: how many writes of a batch are one transaction of a database at most.
+        group_commit: which concurrent writes share a transaction.
     """
 
     timeout: Seconds = 5.0
@@ -204,6 +206,8 @@ class WriteSettings(Section):
     budget: BudgetSettings = BudgetSettings()
     breaker: BreakerSettings = BreakerSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    batch_size: int = Field(default=1_000, ge=1)
+    group_commit: GroupCommitSettings = GroupCommitSettings()
 
     @field_validator("attempt_timeout")
     @classmethod
