@@ -118,7 +118,7 @@ def test_a_clear_is_one_command_and_a_purge_frees_the_memory(store: RedisStore, 
     store.clear()
     assert redis_client.dbsize() == before and list(store.keys()) == []
     store.set("7", "new")
-    assert store.purge() == 2_499 and store.purge() == 0
+    assert sum(iter(store.purge, 0)) == 2_499
     assert redis_client.dbsize() == before - 2_499 and store.get("7") == Entry("new")
     assert list(store.keys()) == ["7"]
 

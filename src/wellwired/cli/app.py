@@ -19,7 +19,7 @@ from wellwired.cli.locating import locate
 from wellwired.containers import Container
 from wellwired.errors import SettingsError, WellwiredError
 
-__all__ = ["app", "check", "demo", "graph", "health", "load", "replay", "run"]
+__all__ = ["app", "check", "demo", "graph", "health", "load", "purge", "replay", "run"]
 
 app = typer.Typer(
     name="wellwired",
@@ -153,6 +153,22 @@ def replay(
     choice = chosen(only or (), target or (), type or ())
     with _container(container) as started:
         code = replay_letters(started, file=file, choice=choice, force=force, dry_run=dry_run, out=out, err=err)
+    raise typer.Exit(code)
+
+
+@app.command()
+def purge(
+    *,
+    container: Place = _DEFAULT,
+    store: Annotated[list[str] | None, typer.Option(help="Only this store, such as users; may be repeated.")] = None,
+    log: Log = False,
+) -> None:
+    """Removes from the SQL and Redis layers of the stores what has ended or was cleared; to be run now and then."""
+    from wellwired.cli.purge_command import purge_stores
+
+    _quieten(log)
+    with _container(container) as started:
+        code = purge_stores(started, store or (), out=out, err=err)
     raise typer.Exit(code)
 
 
