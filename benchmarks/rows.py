@@ -113,4 +113,28 @@ ROWS = (
         Row(f"a write into a dict, {layer}", "through a bare manager", f"test_layer[{layer}]", "test_layer[bare]")
         for layer in ("middleware", "each attempt", "attempt limit", "breaker", "metrics", "log line", "all of them")
     ),
+    *(
+        Row(
+            f"a managed write, Redis, {way}",
+            "redis-py's MULTI",
+            f"test_redis_write_ours[-{way}]",
+            "test_redis_write_plain",
+        )
+        for way in ("block", "fenced")
+    ),
+    Row(
+        "an attempt on Redis, fenced",
+        "as a MULTI block",
+        "test_redis_attempt_ours[-fenced]",
+        "test_redis_attempt_ours[-block]",
+    ),
+    *(
+        Row(
+            f"write_many(1,000), Redis, {way}",
+            "redis-py's pipeline",
+            f"test_redis_many_ours[-{way}]",
+            "test_redis_many_plain",
+        )
+        for way in ("block", "fenced", "together")
+    ),
 )

@@ -110,7 +110,7 @@ class TestRight:
         assert caught.value.reason == "pool"
         assert Deadline.after(0).at - began.at < 10
         assert write(writer, count_up).data == [2, True]
-        client.close()
+        pool.disconnect()
 
     @pytest.mark.redis
     def test_sentinels_primary_is_written_to(self, private_redis: Callable[..., PrivateServer]) -> None:
@@ -136,7 +136,7 @@ class TestRight:
         assert write(writer, count_up).success
         with redis.Redis.from_url(new.url) as admin:
             assert admin.get("n") == b"1"
-        client.close()
+        client.connection_pool.disconnect()
 
     @pytest.mark.redis
     def test_a_late_answer_from_sentinels_primary_is_nobody_elses(
@@ -155,7 +155,7 @@ class TestRight:
         server.resume()
 
         assert write(writer, lambda _r, p: p.set("other", 1) and None, fenced=True).data == [True]
-        client.close()
+        client.connection_pool.disconnect()
 
 
 @pytest.fixture

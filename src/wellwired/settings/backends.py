@@ -128,6 +128,8 @@ class RedisSettings(Section):
         socket_timeout: seconds to wait for an answer.
         health_check_interval: seconds that a connection may idle before it is tried again; 0 never tries.
         client_name: what the server lists its connections as.
+        fence: whether handlers that ask for it have Redis look at the deadline before it does what they queued. It is
+            done by a script; turn it off for a user who may not run scripts.
         tls: what ``rediss://`` checks; None checks all against the authorities that the system trusts.
     """
 
@@ -139,6 +141,7 @@ class RedisSettings(Section):
     socket_timeout: Seconds = 5.0
     health_check_interval: float = Field(default=30.0, ge=0)
     client_name: str | None = Field(default=None, pattern=r"^[!-~]+$")
+    fence: bool = True
     tls: TLSSettings | None = None
 
     @field_validator("tls")
