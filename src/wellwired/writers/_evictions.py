@@ -90,7 +90,7 @@ class Evictions:
 
 
 def unknown_store(
-    name: str, request: WriteRequest, known: tuple[str, ...] = (), error: LookupError | None = None
+    name: str, request: WriteRequest, known: tuple[str, ...] = (), error: Exception | None = None
 ) -> InvalidRequestError:
     """The error for a store that a write names and nobody knows.
 
