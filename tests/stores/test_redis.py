@@ -491,6 +491,17 @@ def test_keys_of_one_stripe_only_refuse_each_other(store: RedisStore) -> None:
     assert set(store.put_many(both)) == {"a", neighbour}
 
 
+def test_a_large_put_does_not_overtake_itself(store: RedisStore) -> None:
+    """More keys than a batch, many of which share a fence, are all let in; what somebody else has overtaken is not."""
+    keys = [f"k{number}" for number in range(1_500)]
+    tokens = store.tokens(keys)
+    store.delete("k7")
+    shared = {key for key in keys if zlib.crc32(key.encode()) % 1024 == zlib.crc32(b"k7") % 1024}
+    stored = store.put_many({key: (Entry(key), tokens[key]) for key in keys})
+    assert set(stored) == set(keys) - shared and set(store.get_many(keys)) == set(keys) - shared
+    assert not store.put_many({key: (Entry("late"), tokens[key]) for key in keys})
+
+
 def test_the_token_of_a_batch_hit_admits_nothing(store: RedisStore) -> None:
     """A key that a batch read has found needs no fill, and its token lets none in."""
     store.set("a", 1)

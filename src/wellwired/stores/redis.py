@@ -349,15 +349,28 @@ class RedisStore:
     def _store_packed(self, mode: str, packed: Sequence[tuple[bytes, tuple[Any, ...]]]) -> list[int]:
         """The script's answers, up to the first batch that it refused for the sake of its clock or epoch."""
         answers: list[int] = []
+        word, renewed = new_word(), dict[bytes, bytes]()
         for at in range(0, len(packed), _BATCH):
             batch = packed[at : at + _BATCH]
+            if renewed:
+                batch = [(raw, self._overtaken_by_us(raw, item, renewed, word)) for raw, item in batch]
             arguments = [argument for _, item in batch for argument in item]
             places = self._names.places(raw for raw, _ in batch)
-            answer = STORE.run(self._command, places, (mode, new_word(), *arguments))
+            answer = STORE.run(self._command, places, (mode, word, *arguments))
             if answer == -1:
                 break
             answers += answer
+            if mode == "put" and len(packed) > _BATCH:
+                for (raw, item), done in zip(batch, answer, strict=True):
+                    if done:
+                        renewed.setdefault(self._names.fence(raw), item[3])
         return answers
+
+    def _overtaken_by_us(
+        self, raw: bytes, item: tuple[Any, ...], renewed: Mapping[bytes, bytes], word: bytes
+    ) -> tuple[Any, ...]:
+        """The arguments of an item, with our own word where an earlier batch of ours has renewed the same fence."""
+        return (*item[:3], word, *item[4:]) if renewed.get(self._names.fence(raw)) == item[3] else item
 
     def _store_leased(self, packed: tuple[bytes, tuple[Any, ...]], lease: bytes) -> list[int]:
         raw, arguments = packed
