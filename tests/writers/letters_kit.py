@@ -14,7 +14,7 @@ from wellwired.writers.dead_letters import Letter
 
 SECRET = "hunter2-4111111111111111"
 
-__all__ = ["SECRET", "died", "ending", "letter", "run"]
+__all__ = ["SECRET", "died", "ending", "letter", "run", "started"]
 
 CLOCK = VirtualClock()
 
@@ -32,19 +32,20 @@ def letter(error: WriteError | None = None, *, unit: str = "", target: str = "sq
     return Letter.of(WriteRequest(target, "put", payload, **fields), error or ending(), clock=CLOCK, unit=unit)
 
 
+HERE = Path(__file__).parents[2]
+ENVIRONMENT = {"PYTHONPATH": f"{HERE / 'src'}:{HERE}", "PATH": ""}
+
+
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs Python code in a process of its own, in the project's folder."""
-    here = Path(__file__).parents[2]
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(
-        command,
-        cwd=here,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        env={"PYTHONPATH": f"{here / 'src'}:{here}", "PATH": ""},
-    )
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=50, check=False, env=ENVIRONMENT)
+
+
+def started(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts Python code in a process of its own, to be read from while it runs."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def died(code: str, *arguments: object) -> None:

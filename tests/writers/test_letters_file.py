@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.writers.letters_kit import SECRET, died, ending, letter, run
+from tests.writers.letters_kit import SECRET, died, ending, letter, run, started
 from wellwired.errors import DeadLettersError, ErrorCode, MissingExtraError, Outcome
 from wellwired.writers._journal_file import JournalFile
 from wellwired.writers.dead_letters import (
@@ -28,7 +28,7 @@ from wellwired.writers.dead_letters import (
     Waiting,
     fernet,
 )
-from wellwired.writers.letters_file import JSONLines
+from wellwired.writers.letters_file import JSONLines, _lines, _piled
 
 
 @pytest.fixture
@@ -151,8 +151,6 @@ def test_a_torn_last_line_takes_no_other_with_it(path: Path) -> None:
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_any_lines_are_read_past(lines: list[bytes]) -> None:
     """Whatever got into the file: no exception, nothing of it shown, and good letters are found."""
-    from wellwired.writers.letters_file import _lines, _piled
-
     good = letter()
     held = {"letter": 1, **good.facts(), "plain": good.held().decode()}
     data = b"".join(line.replace(b"\n", b"") + b"\n" for line in lines) + json.dumps(held).encode() + b"\n"
@@ -382,6 +380,50 @@ sink.keep([letter()])
     assert len(pile.waiting) == 2
     assert pile.damaged == ("line 2: it is damaged",)
     sink.close()
+
+
+@given(st.data())
+def test_a_file_that_ends_anywhere_keeps_every_whole_letter(data: st.DataObject) -> None:
+    """Wherever a crash cuts it off, and also after the next letter was added behind the cut."""
+    lines = [_as_line(letter(payload={"key": "ä" * size})) for size in range(4)]
+    whole = b"".join(lines)
+    cut = data.draw(st.integers(0, len(whole)))
+    ends = [sum(map(len, lines[: number + 1])) for number in range(4)]
+    found = _piled(_lines(whole[:cut]), None)
+    # A letter is whole with its last brace; the line end after it may be missing.
+    assert len(found.waiting) == sum(end - 1 <= cut for end in ends)
+    mended = whole[:cut] + (b"\n" if cut and not whole[:cut].endswith(b"\n") else b"") + _as_line(letter())
+    assert len(_piled(_lines(mended), None).waiting) == len(found.waiting) + 1
+    assert len(found.damaged) <= 1
+
+
+def _as_line(one: Letter) -> bytes:
+    return json.dumps({"letter": 1, **one.facts(), "plain": one.held().decode()}).encode() + b"\n"
+
+
+def test_what_was_told_as_kept_is_there_after_a_kill(path: Path) -> None:
+    """Four threads keep letters as fast as they can and are killed in the middle: none that was told is missing."""
+    code = """
+import os, sys, threading
+from tests.writers.letters_kit import letter
+from wellwired.writers.letters_file import JSONLines
+sink = JSONLines(sys.argv[1])
+def work():
+    while True:
+        one = letter()
+        sink.keep([one])
+        os.write(1, one.id.encode() + b"\\n")
+for _ in range(4):
+    threading.Thread(target=work).start()
+"""
+    with started(code, path) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(40)]
+        process.kill()
+        told += [line.strip() for line in process.stdout if line.endswith("\n")]
+    pile = JSONLines(path).pile()
+    assert {*told} <= {one.letter.id for one in pile.waiting}
+    assert len(pile.damaged) <= 1
 
 
 def test_a_file_is_opened_for_nobody_else(tmp_path: Path) -> None:
