@@ -16,7 +16,7 @@ from wellwired.clock import Deadline
 from wellwired.errors import LayerError, LayerTimeoutError, NotFound, StoreTimeoutError
 from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.operations import StoreOperation
-from wellwired.stores import DelegatedStore, Failed, Hit, Layer, LayerState, MemoryStore, Miss
+from wellwired.stores import MISSING, DelegatedStore, Failed, Hit, Layer, LayerState, MemoryStore, Miss
 from wellwired.stores.events import LayerTurned, ServedStale
 from wellwired.stores.protocols import Entry
 from wellwired.testing.clock import VirtualClock
@@ -525,3 +525,26 @@ def test_a_deadline_with_a_store_of_many_abilities() -> None:
     assert store.get_many(["a", "b", "c"], deadline=10.0) == {"a": 1, "b": 2}
     assert store.has("a")
     store.close()
+
+
+@pytest.mark.parametrize("loading", [False, True])
+def test_what_cannot_be_forgotten_is_not_served(loading: bool, virtual_clock: VirtualClock) -> None:
+    """A layer that fails to forget what is gone fails no read, and its stale value stands in for nothing."""
+
+    class Frail(MemoryStore):
+        def delete(self, key: str, /) -> bool:
+            raise BrokenError
+
+    primary = FakeStore(virtual_clock)
+    frail = Layer(Frail(clock=virtual_clock), ttl=10.0, stale=50.0)
+    store = DelegatedStore[Any]([frail, primary], clock=virtual_clock)
+    store.set("a", "v")
+    virtual_clock.advance(10.0)
+    primary.data.clear()
+    if loading:
+        with pytest.raises(NotFound):
+            store.get_or_load("a", lambda _: MISSING)
+    else:
+        assert store.lookup("a") == Miss("a")
+    primary.fail.add("get")
+    assert isinstance(store.lookup("a"), Failed)

@@ -27,6 +27,7 @@ from wellwired.stores._leases import Leasing
 from wellwired.stores._memos import Memos
 from wellwired.stores._plans import WAITING_SHARE, shorter
 from wellwired.stores._reads import Reads
+from wellwired.stores._rungs import Failure
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
 from wellwired.stores._writes import Writes
@@ -175,11 +176,13 @@ class Loads:
         stack = self._stack
         for rung in stack.stale_rungs:
             if not rung.is_primary:
-                stack.ask_in_time(rung, "delete", None, None, rung.forget_stale, walk.key)
+                gone = stack.ask_in_time(rung, "delete", None, None, rung.forget_stale, walk.key)
+                if isinstance(gone, Failure):
+                    rung.doubts.add((walk.key,))
             elif rung.local:
                 with stack.fence.holding((walk.key,)):
                     if stack.fence.admits(walk.key, walk.ticket):
-                        rung.forget_stale(walk.key)
+                        stack.ask(rung, "delete", rung.forget_stale, walk.key)
 
     def _stale(self, key: str, until: Deadline | None) -> Any:
         """What can be served stale to somebody who is out of time."""

@@ -219,14 +219,20 @@ class Reads:
         """What a layer has, if it says so in time; if it says so later, the layers above are filled then."""
         stack = self._stack
         left = None if until is None else until.left() * stack.shares[rung.index]
-        if rung.soft_limit is not None and any(
-            above.read_stale((walk.key,)) for above in stack.stale_rungs if above.local
-        ):
+        if rung.soft_limit is not None and self._at_hand(walk.key):
             left = rung.soft_limit if left is None else min(left, rung.soft_limit)
         behind = Walk(walk.key, walk.ticket)
         behind.tokens = list(walk.tokens)
         late = partial(self._late, behind, rung, before)
         return stack.ask_in_time(rung, "get", left, late, rung.read, walk.key)
+
+    def _at_hand(self, key: str) -> bool:
+        """Whether this process keeps something stale under the key."""
+        for rung in self._stack.stale_rungs:
+            kept = self._stack.ask(rung, "read_stale", rung.read_stale, (key,)) if rung.local else {}
+            if kept and not isinstance(kept, Failure):
+                return True
+        return False
 
     def _late(self, walk: Walk, rung: Rung, before: float, answer: Answer) -> None:
         if _note(walk, rung, answer, before) and rung.index:
@@ -236,7 +242,9 @@ class Reads:
         """Takes note that every layer that could know says that there is nothing."""
         for rung in self._stack.stale_rungs:
             if rung.local and not rung.is_primary:
-                rung.forget_stale(walk.key)
+                gone = self._stack.ask(rung, "delete", rung.forget_stale, walk.key)
+                if isinstance(gone, Failure):
+                    rung.doubts.add((walk.key,))
         if self._stack.absences is not None:
             self._stack.absences.note(walk.key, walk.ticket, True)
 
