@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from tests.writers.manager_kit import Counted
 from tests.writers.sql_kit import accounts, count, metadata, running
@@ -138,7 +139,7 @@ class TestAllOrNothing:
         """Where the database has failed the transaction, the write that did it is the one to say so."""
 
         def careless(_request: WriteRequest, connection: sa.Connection) -> None:
-            with suppress(sa.exc.DBAPIError):
+            with suppress(exc.DBAPIError):
                 connection.execute(accounts.insert(), {"id": 1, "balance": -1})
 
         add(handlers, "careless", careless)

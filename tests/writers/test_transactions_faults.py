@@ -14,10 +14,12 @@ from tests.writers.manager_kit import Counted
 from tests.writers.proxy import Fault, Proxy
 from tests.writers.sql_kit import accounts, count, metadata
 from tests.writers.transactions_kit import add, codes, deposit, doing, insert, row
+from wellwired.clock import Deadline
 from wellwired.errors import (
     BackendError,
     Outcome,
     Phase,
+    Retry,
     WriteTimeoutError,
 )
 from wellwired.handlers import FunctionHandler, Registry
@@ -141,6 +143,39 @@ class TestServers:
         assert ran == []
         assert codes(metrics) == [("transaction", "NOT_APPLIED", "pool")]
         small.dispose()
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(one, marks=getattr(pytest.mark, one)) for one in ("mariadb", "postgresql")]
+)
+def test_a_server_that_freezes_or_dies_inside_costs_no_more_than_the_deadline(
+    kind: str, handlers: Registry, request: pytest.FixtureRequest
+) -> None:
+    """Frozen it is a TIMEOUT, dead it is "not applied, safe"; no part of either is there when it is back."""
+    server = request.getfixturevalue(f"private_{kind}")()
+    engine = sa.create_engine(server.url)
+    metadata.create_all(engine)
+    manager = WriteManager([SQLWriter("sql.main", engine, handlers=handlers)], timeout=20, logger=SILENT)
+
+    deadline = Deadline.after(0.6)
+    with pytest.raises(WriteTimeoutError) as late, manager.transaction("sql.main", timeout=0.6) as tx:
+        tx.write(row(1))
+        server.pause()
+        tx.write(row(2))
+    assert Deadline.after(0).at - deadline.at < 3
+    server.resume()
+
+    with pytest.raises(BackendError) as dead, manager.transaction("sql.main") as tx:
+        tx.write(row(1))
+        server.kill()
+        tx.write(row(2))
+    server.start()
+
+    assert (late.value.outcome, dead.value.outcome) == (Outcome.NOT_APPLIED, Outcome.NOT_APPLIED)
+    assert dead.value.retry is Retry.SAFE
+    assert manager.transact("sql.main", lambda tx: tx.write(row(3)).data).data == 3
+    assert count(engine) == 1
+    engine.dispose()
 
 
 @pytest.mark.parametrize("sql_url", ["postgresql"], indirect=True)
