@@ -21,7 +21,7 @@ def table(dialect: str) -> str:
         before, after = classify(dialect, code, Phase.EXECUTE), classify(dialect, code, Phase.COMMIT)
         rows.setdefault((before.reason, said(before), said(after)), []).append(code)
     head = "| reason | codes | before COMMIT | at COMMIT |\n|---|---|---|---|"
-    lines = [f"| `{reason}` | {_listed(codes)} | {before} | {after} |" for (reason, before, after), codes in rows.items()]
+    lines = [f"| `{reason}` | {_listed(codes)} | {first} | {then} |" for (reason, first, then), codes in rows.items()]
     return "\n".join([head, *lines])
 
 
