@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -548,3 +549,23 @@ def test_what_cannot_be_forgotten_is_not_served(loading: bool, virtual_clock: Vi
         assert store.lookup("a") == Miss("a")
     primary.fail.add("get")
     assert isinstance(store.lookup("a"), Failed)
+
+
+def test_a_child_has_callers_and_loads_of_its_own(hanging: Callable[..., Hanging]) -> None:
+    """Forked while every caller of the parent hangs and a load is under way, the child waits for neither."""
+    slow = hanging()
+    slow.data["a"] = (1, None)
+    store = DelegatedStore[Any]([MemoryStore(), Layer(slow, time_limit=5.0, callers=1)])
+    with pytest.raises(LayerTimeoutError):
+        store.get("a", deadline=SHORT)
+    loader = threading.Thread(target=store._endpoint.loads.flights.board, args=("b",))
+    loader.start()
+    loader.join(10)
+    store._endpoint.loads.flights._lock.acquire()
+    pid = os.fork()
+    if pid == 0:
+        slow.before.clear()
+        good = store.get("a") == 1 and store.get_or_load("b", str.upper, deadline=5.0) == "B"
+        os._exit(0 if good else 1)
+    store._endpoint.loads.flights._lock.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
