@@ -303,7 +303,9 @@ class RedisPlace:
     def open(self, port: int) -> Writer:
         """See `Place`."""
         url = self._url.set(port=port).render_as_string(hide_password=False)
-        client = redis.Redis.from_url(url, max_connections=_PLACES)
+        # A connection is made within the client's own limits, not the write's; redis-py's are five seconds.
+        limits = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+        client = redis.Redis.from_url(url, max_connections=_PLACES, **limits)
         self._clients.append(client)
         return self._make(TARGET, client, Registry(count_parts, fenced, add_mark, count_directly))
 
