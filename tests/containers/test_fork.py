@@ -340,6 +340,27 @@ def test_a_fork_in_the_middle_of_a_scoped_object() -> None:
     shared.close()
 
 
+def test_a_fork_while_a_provider_is_looked_at() -> None:
+    """The lock that all providers share for their overrides is open in the child, whoever held it."""
+    made = Container()
+    made.start()
+    taken, enough = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with di.Provider.overriding_lock, di.ThreadSafeSingleton.storage_lock:  # type: ignore[attr-defined]
+            taken.set()
+            enough.wait(20)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    taken.wait(20)
+    free = in_child(lambda: [list(providers.Object(1).related), di.Provider.overriding_lock.acquire(blocking=False)])  # type: ignore[attr-defined]
+    enough.set()
+    thread.join()
+    made.stop()
+    assert free == [[], True]
+
+
 def test_forks_among_busy_threads() -> None:
     """Thirty forks while threads build, open, close, reset and override: every child uses everything and ends."""
 

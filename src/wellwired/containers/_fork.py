@@ -14,6 +14,8 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakSet
 
+from dependency_injector import providers as di
+
 if TYPE_CHECKING:
     from _thread import RLock
 
@@ -77,7 +79,13 @@ class ForkLock:
         return self._lock
 
 
+_FOREIGN: Any = (di.Provider.overriding_lock, di.ThreadSafeSingleton.storage_lock)  # type: ignore[attr-defined]
+"""Locks that all providers of dependency-injector share; a thread that reads an override holds the first."""
+
+
 def _after_fork_in_child() -> None:
+    for lock in _FOREIGN:
+        lock._at_fork_reinit()
     _Process.generation += 1
     _Process.renewing = threading.Lock()
     for survivor in list(_Process.survivors):
