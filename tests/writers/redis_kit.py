@@ -49,10 +49,12 @@ class Telling:
 
     Args:
         answer: is given the words of a command, and gives the bytes of the answer.
+        greets: whether it answers a client's greeting.
     """
 
-    def __init__(self, answer: Callable[[list[bytes]], bytes]) -> None:
+    def __init__(self, answer: Callable[[list[bytes]], bytes], *, greets: bool = True) -> None:
         self._say = answer
+        self._greets = greets
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -82,5 +84,5 @@ class Telling:
 
     def _answer(self, words: list[bytes]) -> bytes:
         if words[0] == b"HELLO":
-            return b"%1\r\n$5\r\nproto\r\n:3\r\n"
+            return b"%1\r\n$5\r\nproto\r\n:3\r\n" if self._greets else b""
         return b"+OK\r\n" if words[0] == b"CLIENT" else self._say(words)

@@ -20,10 +20,15 @@ from redis.sentinel import Sentinel
 
 from tests.servers import PrivateServer
 from tests.writers.redis_kit import Telling, count_up, write
+from wellwired import Application
 from wellwired.clock import Deadline
-from wellwired.containers import pools
-from wellwired.errors import BackendError, Outcome, RegistrationError, Retry, WriteTimeoutError
+from wellwired.containers import pools, providers
+from wellwired.errors import BackendError, Outcome, RegistrationError, Retry, WriteError, WriteTimeoutError
+from wellwired.handlers import Registry
+from wellwired.handlers.redis import set_value
+from wellwired.operations import WriteRequest
 from wellwired.settings import RedisSettings
+from wellwired.writers._redis_clock import Limit, ServerClocks
 from wellwired.writers.redis import RedisWriter
 
 ONCE = RedisRetry(NoBackoff(), 0)
@@ -162,7 +167,66 @@ class TestRight:
 def telling() -> Iterator[Callable[..., Telling]]:
     """Makes servers that say what they are told to."""
     with ExitStack() as open_:
-        yield lambda answer: open_.enter_context(closing(Telling(answer)))
+        yield lambda answer, **more: open_.enter_context(closing(Telling(answer, **more)))
+
+
+class TestOwnPools:
+    """Pools that are opened from settings, as an application's are."""
+
+    def settings(self, port: int, **given: Any) -> RedisSettings:
+        """Settings that give a server more time than a write has."""
+        return RedisSettings(url=f"redis://127.0.0.1:{port}/0", socket_timeout=20, pool_timeout=20, **given)  # type: ignore[arg-type]
+
+    def test_a_server_that_does_not_greet_costs_no_more_than_the_deadline(
+        self, telling: Callable[..., Telling]
+    ) -> None:
+        """A connection is made within the time that the write has left; then nothing was sent."""
+        silent = telling(lambda _words: b"", greets=False)
+        client = pools.open_redis("redis.cache", self.settings(silent.port))
+        began = Deadline.after(0)
+
+        with pytest.raises(WriteTimeoutError) as caught:
+            write(RedisWriter("redis.cache", client), count_up, deadline=Deadline.after(0.3))
+
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+        assert Deadline.after(0).at - began.at < 10
+        pools.close_redis(client)
+
+    def test_a_pool_that_is_empty_costs_no_more_than_the_deadline(self, real_redis_url: str) -> None:
+        """Nor does a wait for a connection; and the limits of connections are their own again afterwards."""
+        settings = RedisSettings(url=real_redis_url, pool_size=1, pool_timeout=20, socket_timeout=20)  # type: ignore[arg-type]
+        client: Any = pools.open_redis("redis.cache", settings)
+        writer = RedisWriter("redis.cache", client)
+        assert write(writer, count_up, deadline=Deadline.after(2)).data == [1, True]
+        taken = client.connection_pool.get_connection()
+        assert (taken.socket_timeout, taken.socket_connect_timeout, taken._sock.gettimeout()) == (20, 3, 20)
+        began = Deadline.after(0)
+
+        with pytest.raises(WriteTimeoutError):
+            write(writer, count_up, deadline=Deadline.after(0.1))
+
+        assert Deadline.after(0).at - began.at < 10
+        client.connection_pool.release(taken)
+        assert write(writer, count_up).data == [2, True]
+        pools.close_redis(client)
+
+
+def test_the_settings_say_whether_there_is_a_fence(real_redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`WELLWIRED__REDIS__CACHE__FENCE` reaches the writer of an application."""
+    monkeypatch.setattr(ServerClocks, "limit", lambda *_: Limit(1, 3600.0))
+    put = set_value(type="put")
+
+    class Shop(Application):
+        handlers = providers.Singleton(Registry, put)
+
+    for fence, ended in [("true", "NOT_APPLIED"), ("false", "applied")]:
+        monkeypatch.setenv("WELLWIRED__REDIS__CACHE__URL", real_redis_url)
+        monkeypatch.setenv("WELLWIRED__REDIS__CACHE__FENCE", fence)
+        monkeypatch.setenv("WELLWIRED__LOG__LEVEL", "CRITICAL")
+        with Shop() as shop:
+            request = WriteRequest("redis.cache", "put", {"key": "a", "value": 1}, timeout=0.3)
+            (answer,) = shop.write_manager().write_many([request])
+            assert (answer.outcome if isinstance(answer, WriteError) else answer.message) == ended
 
 
 class TestMaintenance:

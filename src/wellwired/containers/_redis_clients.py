@@ -31,14 +31,68 @@ Options = dict[str, Any]
 
 
 class _Places(LifoQueue[Any]):
-    """The pool's queue: whoever waits in vain learns that nothing was sent, and what to change."""
+    """The pool's queue: whoever waits in vain learns that nothing was sent, and what to change.
+
+    `hurry` holds the limits of a thread that has less time than the settings give.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self.hurry = _Hurry()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        timeout = self.hurry.shorter(timeout)
         try:
-            return super().get(block, timeout)
+            connection = super().get(block, timeout)
         except Empty:
             text = f"no connection was free within {timeout} s; raise POOL_SIZE or POOL_TIMEOUT, or hold them shorter"
+        else:
+            if connection is not None:
+                self.hurry.limit(connection)
+            return connection
         raise MaxConnectionsError(text)
+
+
+class _Hurry(threading.local):
+    """How much time this thread has for a connection, and the connections whose limits were lowered for it."""
+
+    within: float | None = None
+
+    def __init__(self) -> None:
+        self.limited: list[tuple[Any, Any, Any]] = []
+
+    def shorter(self, seconds: float | None) -> float | None:
+        """The lesser of a time and this thread's."""
+        within = self.within
+        return seconds if within is None else within if seconds is None else min(seconds, within)
+
+    def limit(self, connection: Any) -> None:
+        """Has a connection be made within this thread's time, until `restore`."""
+        if self.within is not None:
+            self.limited.append((connection, connection.socket_connect_timeout, connection.socket_timeout))
+            connection.socket_connect_timeout = self.shorter(connection.socket_connect_timeout)
+            connection.socket_timeout = self.shorter(connection.socket_timeout)
+
+    def restore(self) -> None:
+        """Gives the connections their own limits back."""
+        self.within = None
+        for connection, connecting, answering in self.limited:
+            connection.socket_connect_timeout, connection.socket_timeout = connecting, answering
+            _answer_within(connection, answering)
+        self.limited.clear()
+
+
+def _answer_within(connection: Any, seconds: float | None) -> None:
+    """Sets how long answers are waited for; if it has connected, its socket and its parser remember it too."""
+    sock: Any = getattr(connection, "_sock", None)
+    parser: Any = getattr(connection, "_parser", None)
+    if sock is not None and hasattr(sock, "settimeout"):
+        sock.settimeout(seconds)
+    if hasattr(parser, "_socket_timeout"):  # hiredis
+        parser._socket_timeout = seconds
+    buffer: Any = getattr(parser, "_buffer", None)
+    if hasattr(buffer, "socket_timeout"):
+        buffer.socket_timeout = seconds
 
 
 class RedisPool(BlockingConnectionPool):
@@ -52,6 +106,28 @@ class RedisPool(BlockingConnectionPool):
         self._recipe = recipe
         self._renewing = ForkLock()
         super().__init__(queue_class=_Places, **recipe())  # type: ignore[no-untyped-call]
+
+    def connection_within(self, seconds: float) -> Any:
+        """A connection, for somebody with less time than the settings give: to wait for one, and to make it.
+
+        Args:
+            seconds: how much time there is.
+
+        Raises:
+            redis.RedisError: as `get_connection` raises it.
+        """
+        hurry: _Hurry = self.pool.hurry
+        hurry.within = seconds
+        try:
+            return self.get_connection()  # type: ignore[no-untyped-call]
+        finally:
+            hurry.restore()
+
+    def make_connection(self) -> Any:
+        """Makes a connection that does not connect yet."""
+        connection = super().make_connection()  # type: ignore[no-untyped-call]
+        self.pool.hurry.limit(connection)
+        return connection
 
     def begin_anew(self) -> None:
         """Becomes a new, empty pool; neither takes a lock of the old one nor closes what it held."""

@@ -91,9 +91,17 @@ class Lane:
             # One that waits by itself would wait as long as it likes.
             if has_room(self._pool):
                 with suppress(MaxConnectionsError):
-                    return self._pool.get_connection(*names, **options)
+                    return self._next(names, options)
             self.deadline.clock.sleep(min(_NAP, self.deadline.left()))
         raise LateError
+
+    def _next(self, names: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        # The library's own pools make a connection within the time that is left, others within their settings' time.
+        within = getattr(self._pool, "connection_within", None)
+        left = self.deadline.left()
+        if within is None or math.isinf(left):
+            return self._pool.get_connection(*names, **options)
+        return within(left)
 
     def release(self, connection: LaneConnection) -> None:
         """Gives a connection back to the pool, as it was."""
@@ -148,6 +156,7 @@ class LaneConnection:
         self._stale = False
         self._callbacks: list[Any] = []
         self._relaxing = self._keep_limits()
+        self._waits = inner.socket_timeout
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -267,6 +276,9 @@ class LaneConnection:
             self._wait_at_most(seconds if usual is None else min(usual, seconds))
 
     def _wait_at_most(self, seconds: float | None) -> None:
+        if seconds == self._waits:
+            return
+        self._waits = seconds
         sock = self.socket
         if sock is not None and hasattr(sock, "settimeout"):  # fakeredis has one that never waits
             sock.settimeout(seconds)
