@@ -25,12 +25,13 @@ from wellwired.middleware.observe import notify
 from wellwired.middleware.seal import sealed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath
+from wellwired.writers._between import Tell
 from wellwired.writers._endpoint import endpoint, unusable
 from wellwired.writers._ledger import Ledger
 from wellwired.writers.admission import check_request, no_writer
 from wellwired.writers.directory import Directory
 from wellwired.writers.protocol import Transacts, Writer
-from wellwired.writers.transactions import Tell, WriteTransaction
+from wellwired.writers.transactions import WriteTransaction
 
 __all__ = ["LABEL", "Transacting", "Work"]
 
@@ -102,7 +103,7 @@ class Transacting:
         self._call = None  # built at the first transaction, for most managers never have one
 
     def admit(self, request: WriteRequest, began: float, /) -> WriteOperation:
-        """See `wellwired.writers.transactions.Admits`."""
+        """See `wellwired.writers._between.Admits`."""
         try:
             return self._admit(request, began)
         except WriteError as error:
@@ -111,11 +112,11 @@ class Transacting:
             raise self._refuse(request, unusable(error), began) from error
 
     def refuse(self, request: WriteRequest, error: WriteError, began: float, /) -> WriteError:
-        """See `wellwired.writers.transactions.Admits`."""
+        """See `wellwired.writers._between.Admits`."""
         return self._refuse(request, error, began)
 
     def lead(self, operation: WriteOperation, /) -> WriteResult[Any]:
-        """See `wellwired.writers.transactions.Admits`."""
+        """See `wellwired.writers._between.Admits`."""
         return (self._call or self._chained())(operation)
 
     def renew(self) -> None:
@@ -188,9 +189,9 @@ class Transacting:
             try:
                 yield transaction
             except BaseException:
-                transaction.undo(tell)
+                transaction._undo(tell)
                 raise
-            transaction.settle(tell)
+            transaction._settle(tell)
         finally:
             # Not by a token: the block may be left in another context than the one it was entered in.
             _open.set(tuple(other for other in _open.get() if other is not transaction))
@@ -225,7 +226,7 @@ class Transacting:
     def _here(self, writer: str) -> WriteTransaction | None:
         """The innermost transaction of a writer that this thread has open here."""
         for transaction in reversed(_open.get()):
-            if transaction.is_here and transaction.writer == writer and transaction.manager is self:
+            if transaction._is_here and transaction.writer == writer and transaction._manager is self:
                 return transaction
         return None
 
@@ -233,7 +234,7 @@ class Transacting:
         def call(operation: WriteOperation) -> WriteResult[Any]:
             transaction = self._here(operation.writer)
             if transaction is not None:
-                transaction.going(operation)
+                transaction._going(operation)
             return next(operation)
 
         return call
@@ -245,7 +246,7 @@ class Transacting:
                 "a middleware took a write of a transaction to another thread or another writer; mend the middleware",
                 reason="middleware",
             )
-        return transaction.send(request, handler)
+        return transaction._send(request, handler)
 
     def _tell(
         self, operation: WriteOperation, ledger: Ledger, shared: WriteError | None, error: WriteError | None

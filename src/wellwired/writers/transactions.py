@@ -18,47 +18,23 @@ takes the block as a function and does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import getpid
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Any
 
 from wellwired.clock import Deadline
 from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry, WriteError
 from wellwired.handlers.after import Callback, Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
+from wellwired.writers._between import Admits, Tell
 from wellwired.writers._failures import spoilt
 from wellwired.writers._ledger import ROLLED_BACK, Ledger, Line
 from wellwired.writers.protocol import Unit
 
-__all__ = ["Admits", "Tell", "WriteTransaction"]
-
-
-Tell = Callable[[Ledger, WriteError | None, WriteError | None], tuple[str, ...]]
-"""Told how a transaction ended: its requests, what became of them, and the error of the transaction itself."""
-
-
-class Admits(Protocol):
-    """What a transaction needs of its manager."""
-
-    def admit(self, request: WriteRequest, began: float, /) -> WriteOperation:
-        """Validates a request as for a write by itself; raises a `WriteError`, of which the observers have been told.
-
-        Args:
-            request: as it came from the caller.
-            began: when, in seconds of the manager's clock.
-        """
-        ...
-
-    def refuse(self, request: WriteRequest, error: WriteError, began: float, /) -> WriteError:
-        """Tells the observers of a request that was refused, and returns the error, its facts filled in."""
-        ...
-
-    def lead(self, operation: WriteOperation, /) -> WriteResult[Any]:
-        """Leads a write through the middleware to the innermost open transaction of its writer."""
-        ...
+__all__ = ["WriteTransaction"]
 
 
 class WriteTransaction:
@@ -79,17 +55,17 @@ class WriteTransaction:
         "_label",
         "_ledger",
         "_line",
+        "_manager",
         "_over",
         "_owner",
         "_unit",
-        "manager",
         "warnings",
         "writer",
     )
 
     def __init__(self, manager: Admits, label: WriteRequest, writer: str, unit: Unit, deadline: Deadline) -> None:
         self.warnings: tuple[str, ...] = ()
-        self.manager = manager
+        self._manager = manager
         self.writer = writer
         self._label = label
         self._unit = unit
@@ -112,7 +88,7 @@ class WriteTransaction:
         return self._label.meta
 
     @property
-    def is_here(self) -> bool:
+    def _is_here(self) -> bool:
         """Whether it is open, and this thread's; a forked child has no share in it."""
         return not self._over and self._owner == (getpid(), get_ident())
 
@@ -146,7 +122,7 @@ class WriteTransaction:
         try:
             operation = self._admitted(request, began)
             line = self._line = self._ledger.add(operation)
-            line.result = self.manager.lead(operation)
+            line.result = self._manager.lead(operation)
             return line.result
         except BaseException as error:
             failure = error if isinstance(error, WriteError) else None
@@ -198,24 +174,24 @@ class WriteTransaction:
     def __repr__(self) -> str:
         return f"<transaction at {self.target!r}, {'over' if self._over else 'open'}>"
 
-    def going(self, operation: WriteOperation) -> None:
+    def _going(self, operation: WriteOperation) -> None:
         """Notes what a middleware has made of the request, for the manager."""
         if self._line is not None:
             self._line.operation = operation
 
-    def send(self, request: WriteRequest, handler: Handler) -> WriteResult[Any]:
+    def _send(self, request: WriteRequest, handler: Handler) -> WriteResult[Any]:
         """The innermost step of `write`, for the manager: has the unit do it."""
         with self._after:
             return self._unit.write(request, handler=handler)
 
-    def settle(self, tell: Tell) -> None:
+    def _settle(self, tell: Tell) -> None:
         """Commits, for the manager; raises the `WriteError` if that fails.
 
         Args:
             tell: called at the end, after the connection has been given back; gives further warnings.
         """
-        if not self.is_here or self._failed is not None or not self._unit.usable:
-            error = spoilt(self.target, self._failed) if self.is_here else self._astray()
+        if not self._is_here or self._failed is not None or not self._unit.usable:
+            error = spoilt(self.target, self._failed) if self._is_here else self._astray()
             self._end(self._undone(), error, tell)
             raise error
         failure: WriteError | None = None
@@ -228,7 +204,7 @@ class WriteTransaction:
         finally:
             self._end(failure, failure, tell)
 
-    def undo(self, tell: Tell) -> None:
+    def _undo(self, tell: Tell) -> None:
         """Rolls back, for the manager; `tell` is as for `settle`."""
         undone = self._undone()
         self._end(undone, self._failed or undone, tell)
@@ -270,20 +246,20 @@ class WriteTransaction:
     def _check(self) -> None:
         if self._over:
             raise BackendError("the transaction is over; open another", target=self.target, reason="over")
-        if not self.is_here:
+        if not self._is_here:
             raise self._astray()
         if self._failed is not None:
             raise spoilt(self.target, self._failed)
 
     def _admitted(self, request: WriteRequest, began: float) -> WriteOperation:
-        operation = self.manager.admit(request, began)
+        operation = self._manager.admit(request, began)
         admitted = operation.request
         if operation.writer != self.writer:
             rule = f"is not of the writer {self.writer!r}, whose transaction this is; write to it outside"
-            raise self.manager.refuse(request, _misplaced("target", rule, admitted), began)
+            raise self._manager.refuse(request, _misplaced("target", rule, admitted), began)
         if admitted.timeout is not None:
             rule = "cannot be kept inside a transaction, which has one deadline; give it to transaction()"
-            raise self.manager.refuse(request, _misplaced("timeout", rule, admitted), began)
+            raise self._manager.refuse(request, _misplaced("timeout", rule, admitted), began)
         return WriteOperation(admitted, self.writer, self._deadline, operation.repeatable, 1, began)
 
 
