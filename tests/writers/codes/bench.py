@@ -33,10 +33,12 @@ class Bench:
     Args:
         engine: a database with the tables of `SETUP`; whoever changes them rolls back.
         private: starts a server of the scene's own, with settings.
+        apart: a private server that scenes share, for users and rights; nobody but root may write there.
     """
 
     engine: sa.Engine
     private: Callable[..., PrivateServer]
+    apart: Callable[[], PrivateServer]
 
     def do(
         self, work: Callable[[sa.Connection], Any], engine: sa.Engine | None = None, *, seconds: float = 20.0

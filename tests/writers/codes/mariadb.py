@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from typing import Any
@@ -172,17 +173,22 @@ def _elsewhere(**changes: Any) -> Scene:
     return scene
 
 
-def _as_guest(grant: str, statement: str, **settings: str) -> Scene:
-    """A user with few rights, on a server of its own."""
+_guests = (f"guest{number}" for number in itertools.count())
+
+
+def _as_guest(grant: str, statement: str) -> Scene:
+    """A user with few rights."""
 
     def scene(bench: Bench) -> WriteResult[Any]:
-        server = bench.private(**settings)
-        root = sa.create_engine(server.url)
-        guest = sa.create_engine(sa.make_url(server.url).set(username="guest", password="right"))
+        url, name = sa.make_url(bench.apart().url), next(_guests)
+        root, guest = sa.create_engine(url), sa.create_engine(url.set(username=name, password="right"))
         with root.begin() as connection:
-            saying(connection, "CREATE USER guest@'%%' IDENTIFIED BY 'right'", "CREATE TABLE t (a INT, b INT)")
-            for part in filter(None, grant.split(";")):
-                saying(connection, part)
+            saying(
+                connection,
+                f"CREATE USER {name}@'%%' IDENTIFIED BY 'right'",
+                "CREATE TABLE IF NOT EXISTS t (a INT, b INT)",
+                f"GRANT {grant} TO {name}@'%%'",
+            )
         try:
             return bench.say(statement, engine=guest)
         finally:
@@ -192,22 +198,32 @@ def _as_guest(grant: str, statement: str, **settings: str) -> Scene:
     return scene
 
 
-def _login(*words: str, **changes: Any) -> Scene:
-    """Somebody who may not come in, at a server of its own."""
+def _login(identified: str, password: str | None = None) -> Scene:
+    """Somebody who may not come in."""
 
     def scene(bench: Bench) -> WriteResult[Any]:
-        server = bench.private()
-        root = sa.create_engine(server.url)
+        url, name = sa.make_url(bench.apart().url), next(_guests)
+        root, guest = sa.create_engine(url), sa.create_engine(url.set(username=name, password=password))
         with root.begin() as connection:
-            saying(connection, *words)
-        root.dispose()
-        stranger = sa.create_engine(sa.make_url(server.url).set(**changes))
+            saying(connection, f"CREATE USER {name}@'%%' {identified}")
         try:
-            return bench.say("SELECT 1", engine=stranger)
+            return bench.say("SELECT 1", engine=guest)
         finally:
-            stranger.dispose()
+            guest.dispose()
+            root.dispose()
 
     return scene
+
+
+def _no_host(bench: Bench) -> WriteResult[Any]:
+    """A server that lets nobody in, from anywhere."""
+    engine = sa.create_engine(bench.private().url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        saying(connection, "DELETE FROM mysql.global_priv", "FLUSH PRIVILEGES")
+    try:
+        return bench.say("SELECT 1", engine=engine)
+    finally:
+        engine.dispose()
 
 
 def _crowded(**settings: str) -> Scene:
@@ -284,14 +300,14 @@ _SCENES: dict[Native, Scene] = {
     1040: _crowded(**{"max-connections": "10"}),
     1203: _crowded(**{"max-user-connections": "2"}),
     1226: _crowded(),
-    1290: _as_guest("GRANT ALL ON test.* TO guest@'%%'", "INSERT INTO t VALUES (1, 1)", **{"read-only": "ON"}),
-    1142: _as_guest("GRANT SELECT ON test.t TO guest@'%%'", "INSERT INTO t VALUES (1, 1)"),
-    1143: _as_guest("GRANT SELECT (a) ON test.t TO guest@'%%'", "SELECT b FROM t"),
-    1227: _as_guest("GRANT ALL ON test.* TO guest@'%%'", "SET GLOBAL max_connections = 5"),
-    1044: _login("CREATE USER guest@'%%'", username="guest"),
-    1045: _login("CREATE USER guest@'%%' IDENTIFIED BY 'right'", username="guest", password="wrong"),
-    1130: _login("DELETE FROM mysql.global_priv", "FLUSH PRIVILEGES"),
-    1698: _login("CREATE USER guest@'%%' IDENTIFIED VIA unix_socket", username="guest"),
+    1290: _as_guest("ALL ON test.*", "INSERT INTO t VALUES (1, 1)"),
+    1142: _as_guest("INSERT ON test.t", "SELECT * FROM t"),
+    1143: _as_guest("SELECT (a) ON test.t", "SELECT b FROM t"),
+    1227: _as_guest("ALL ON test.*", "SET GLOBAL max_connections = 5"),
+    1044: _login(""),
+    1045: _login("IDENTIFIED BY 'right'", "wrong"),
+    1130: _no_host,
+    1698: _login("IDENTIFIED VIA unix_socket"),
     1153: _too_large,
 }
 

@@ -158,7 +158,7 @@ def work(connection):
 """
 _AFTER = """
 try:
-    Bench(engine, None).do(work)
+    Bench(engine, None, None).do(work)
 except WriteError as error:
     print(error.backend_code, error.outcome, error.phase, error.reason, error.retry)
 engine.dispose()

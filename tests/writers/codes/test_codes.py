@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.servers import FreshDatabases, Missing, PrivateServer
+from tests.servers import FreshDatabases, Missing, PrivateServer, Servers
 from tests.writers.codes import mariadb, postgresql, sqlite
 from tests.writers.codes.bench import Bench, Codes, saying
 from wellwired.errors import Outcome, Phase, Retry, WriteError
@@ -85,8 +85,28 @@ def _cases(of: Callable[[Codes], Any], *kinds: str) -> list[Any]:
     ]
 
 
+@pytest.fixture(scope="module")
+def apart(servers: Servers) -> Iterator[Callable[[], PrivateServer]]:
+    """One private MariaDB for all scenes about users and rights."""
+    started: list[PrivateServer] = []
+
+    def start() -> PrivateServer:
+        if not started:
+            started.append(servers.private("mariadb", {"read-only": "ON"}))
+        return started[0]
+
+    yield start
+    for server in started:
+        server.close()
+
+
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, kind: str, database: Callable[[str], sa.Engine]) -> Iterator[Bench]:
+def bench(
+    request: pytest.FixtureRequest,
+    kind: str,
+    database: Callable[[str], sa.Engine],
+    apart: Callable[[], PrivateServer],
+) -> Iterator[Bench]:
     """A bench on a kind of database."""
     if kind != "sqlite":
 
@@ -94,12 +114,12 @@ def bench(request: pytest.FixtureRequest, kind: str, database: Callable[[str], s
             server: PrivateServer = request.getfixturevalue(f"private_{kind}")(**settings)
             return server
 
-        yield Bench(database(kind), private)
+        yield Bench(database(kind), private, apart)
         return
     engine = sa.create_engine(request.getfixturevalue("sqlite_url"))
     with engine.begin() as connection:
         saying(connection, *sqlite.CODES.setup)
-    yield Bench(engine, lambda **_: pytest.fail("SQLite has no server"))
+    yield Bench(engine, lambda **_: pytest.fail("SQLite has no server"), apart)
     engine.dispose()
 
 
