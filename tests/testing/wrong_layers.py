@@ -7,7 +7,7 @@ Every one is a memory store with one thing done wrongly, as it is done in the wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -20,7 +20,7 @@ from wellwired.testing.conformance import LayerSuite
 
 class Suite(LayerSuite):
     kind: type[MemoryStore] = MemoryStore
-    abilities: ClassVar[tuple[type, ...]] = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+    abilities: ClassVar[Collection[type] | None] = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
 
     @pytest.fixture
     def store(self, virtual_clock: VirtualClock) -> MemoryStore:
