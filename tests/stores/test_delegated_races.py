@@ -295,6 +295,29 @@ def test_a_reader_of_what_is_loaded_anew_does_not_bring_it_back() -> None:
     store.close()
 
 
+def test_who_joins_a_load_is_not_given_what_had_ended_before(virtual_clock: VirtualClock) -> None:
+    """A value that was read for somebody else, and whose time passed on the way, is not handed to who came later."""
+    primary = FakeStore(virtual_clock)
+    store = DelegatedStore[Any]([primary], clock=virtual_clock)
+    primary._set("a", "short", 5.0)
+    gate = primary.after["get"] = Gate()
+    answers: list[Any] = []
+    first = threading.Thread(target=lambda: answers.append(store.get_or_load("a", lambda _: "never")))
+    first.start()
+    assert gate.reached.wait(10)
+    virtual_clock.advance(6.0)
+    second = threading.Thread(target=lambda: answers.append(store.get_or_load("a", lambda _: "new")))
+    second.start()
+    while not store.stats().joins:
+        second.join(0.001)
+    primary.after.clear()
+    gate.open()
+    first.join(10)
+    second.join(10)
+    assert sorted(answers) == ["new", "short"]
+    store.close()
+
+
 def test_time_ends_a_fill_that_waits_too_long(virtual_clock: VirtualClock) -> None:
     """A value whose time passed while it waited is not filled."""
     upper, primary = FakeStore(virtual_clock), FakeStore(virtual_clock)

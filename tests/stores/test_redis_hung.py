@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -54,6 +55,30 @@ class Hung:
                 assert isinstance(answer, Failed) and isinstance(answer.error, LayerError)
                 ends[type(answer.error).__name__] += 1
         return sorted(took), ends
+
+
+class Lateness:
+    """How late the machine wakes a thread that only sleeps: what no deadline can do anything about."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            self._over.wait(0.01)
+            if not self._over.is_set():
+                self.worst = max(self.worst, (time.monotonic() - began - 0.01) * 1000)
+
+    def __enter__(self) -> Lateness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 @pytest.fixture
@@ -126,7 +151,7 @@ def test_when_it_answers_again_it_is_read_again(hung: Hung) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("how", ["hung", "down"])
 def test_fifty_milliseconds_are_kept(hung: Hung, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A deadline of 50 ms is kept at the 99.9th percentile of many reads, but for 10 ms of a busy machine's."""
+    """A deadline of 50 ms is kept at the 99.9th percentile, but for the lateness of any thread that sleeps."""
     cache, truth = Layer(hung.redis, name="redis.cache"), Layer(MemoryStore(), primary=True, name="truth")
     guarded = Layer(hung.redis, name="redis.cache", breaker=BreakerPolicy(), time_limit=0.02)
     main = Layer(hung.redis, primary=True, name="redis.main")
@@ -139,11 +164,13 @@ def test_fifty_milliseconds_are_kept(hung: Hung, how: str, capsys: pytest.Captur
     stop(hung, how)
     hung.clock.advance(10.0)
     for name, (store, reads) in stacks.items():
-        took, ends = hung.timed(store, reads, deadline=0.05)
+        with Lateness() as lateness:
+            took, ends = hung.timed(store, reads, deadline=0.05)
         shares = {share: took[int(share * reads)] * 1000 for share in (0.5, 0.99, 0.999)}
         with capsys.disabled():
             print(  # noqa: T201 - what a soak is run for
                 f"\n  {how}, {name}: {dict(ends)}, "
                 + ", ".join(f"p{p * 100:g} {ms:.1f} ms" for p, ms in shares.items())
+                + f"; the machine wakes a thread up to {lateness.worst:.1f} ms late"
             )
-        assert shares[0.999] <= 60.0
+        assert shares[0.999] <= 50.0 + lateness.worst

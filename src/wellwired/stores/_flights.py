@@ -34,12 +34,26 @@ class Flight:
     Args:
         ticket: the state of the key's stripe before the load began.
         share: whether everybody gets the very same object.
+        now: the store's monotonic clock.
     """
 
-    __slots__ = ("_done", "_error", "_landing", "_share", "_thaw", "_trace", "_value", "expires", "leader", "ticket")
+    __slots__ = (
+        "_done",
+        "_error",
+        "_landing",
+        "_now",
+        "_share",
+        "_thaw",
+        "_trace",
+        "_value",
+        "expires",
+        "leader",
+        "ticket",
+    )
 
-    def __init__(self, ticket: Ticket, *, share: bool) -> None:
+    def __init__(self, ticket: Ticket, *, share: bool, now: Callable[[], float]) -> None:
         self.ticket = ticket
+        self._now = now
         self.leader = threading.get_ident()
         self.expires: float | None = None
         self._share = share
@@ -55,9 +69,13 @@ class Flight:
 
         Args:
             value: the value.
-            expires: when its fresh life ends, on the store's clock: whoever comes later does not join any more.
+            expires: when its fresh life ends, on the store's clock: whoever comes later does not join any more, and if
+                that is past already, those who joined begin again.
         """
         self.expires = expires
+        if expires is not None and expires <= self._now():
+            self.abandon()
+            return
         try:
             self._value, self._thaw = (value, None) if self._share else keep(value)
             self._landing = Landing.VALUE
@@ -137,7 +155,7 @@ class Flights:
                     raise StoreError("a loader asked its own store for the key that it is loading; it would never end")
                 self.joins += 1
                 return flight, False
-            flight = self._flights[key] = Flight(self._fence.ticket(key), share=self._share)
+            flight = self._flights[key] = Flight(self._fence.ticket(key), share=self._share, now=self._now)
             return flight, True
 
     def under_way(self, key: str) -> bool:
