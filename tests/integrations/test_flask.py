@@ -204,6 +204,35 @@ def test_a_marker_that_leads_nowhere_is_an_error(make_blueprint: Any) -> None:
         app.test_client().get("/lost")
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["check"], 0, "Shop is well wired"),
+        (["health", "--json"], 0, '"status"'),
+        (["graph", "--format", "mermaid"], 0, "flowchart"),
+        (["check", "--help"], 0, "Usage: flask wellwired check"),
+        (["graph", "--format", "png"], 2, "is none of"),
+        (["load", "--help"], 0, "FILE.jsonl"),
+    ],
+)
+def test_the_command_is_about_the_applications_container(
+    app: Flask, capfd: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    """`flask wellwired ...` takes the options of the command, and gives its exit codes."""
+    result = app.test_cli_runner().invoke(args=["wellwired", *words])
+    told = result.output + "".join(capfd.readouterr())
+    assert (result.exit_code, said in told) == (code, True), told
+
+
+def test_the_command_finds_markers_that_lead_nowhere(make_blueprint: Any) -> None:
+    """`flask wellwired check` wires the blueprints as the first request would."""
+    app = Flask(__name__)
+    app.register_blueprint(make_blueprint("astray"))
+    Wellwired(app, container=Shop)
+    result = app.test_cli_runner().invoke(args=["wellwired", "check"])
+    assert result.exit_code == 1 and "astray" in result.output
+
+
 def test_each_process_starts_for_itself(app: Flask, client: FlaskClient) -> None:
     """A worker that was forked from a started application opens its own pool, and leaves the parent's alone."""
     client.get("/hello")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from wellwired.cli.locating import locate
-from wellwired.containers import Container
+from wellwired.cli.locating import container_at, name_at
 from wellwired.errors import SettingsError, WellwiredError
 
 __all__ = ["app", "check", "demo", "graph", "health", "load", "purge", "replay", "run"]
@@ -38,10 +38,18 @@ Log = Annotated[bool, typer.Option("--log", help="Also print the log, a line for
 _DEFAULT = "wellwired:Application"
 
 
-def run() -> None:
-    """Runs the command line; an error of the library is one line on standard error and exit code 2."""
+def run(arguments: Sequence[str] | None = None, *, name: str | None = None) -> None:
+    """Runs the command line; an error of the library is one line on standard error and exit code 2.
+
+    Args:
+        arguments: the words after the command's name; those of the process if None.
+        name: what the command is called in its help; ``wellwired`` if None.
+
+    Raises:
+        SystemExit: at its end, with the exit code.
+    """
     try:
-        app()
+        app(args=arguments, prog_name=name)
     except (WellwiredError, ExceptionGroup) as error:
         if isinstance(error, ExceptionGroup) and error.split(WellwiredError)[1] is not None:
             raise
@@ -58,22 +66,20 @@ def _lines(error: BaseException) -> list[str]:
     return [f"{type(error).__name__}: {error}"]
 
 
-def _container(place: str) -> Container:
-    return locate(place)()
-
-
 @app.command()
 def check(container: Place = _DEFAULT) -> None:
     """Finds every fault of settings and wiring, without connecting to anything."""
     try:
-        made = _container(container).check()
+        made = container_at(container).check()
     except (ExceptionGroup, SettingsError) as faults:
         lines = _lines(faults)
         for line in lines:
             out.print(f"[red]✗[/red] {_escaped(line)}", highlight=False, soft_wrap=True)
-        out.print(f"{len(lines)} fault{'' if len(lines) == 1 else 's'} in {container}", markup=False)
+        out.print(f"{len(lines)} fault{'' if len(lines) == 1 else 's'} in {name_at(container)}", markup=False)
         raise typer.Exit(1) from None
-    out.print(f"[green]✓[/green] {_escaped(container)} is well wired: {len(made.ids())} providers", highlight=False)
+    out.print(
+        f"[green]✓[/green] {_escaped(name_at(container))} is well wired: {len(made.ids())} providers", highlight=False
+    )
 
 
 @app.command()
@@ -83,7 +89,7 @@ def health(
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Starts the container, pings every pool, stops it again."""
-    with _container(container) as started:
+    with container_at(container) as started:
         answer = started.health(timeout=timeout)
     out.print(json.dumps(answer.to_dict(), indent=2) if as_json else str(answer), markup=False, highlight=False)
     raise typer.Exit(0 if answer.ok else 1)
@@ -95,7 +101,7 @@ def graph(
     form: Annotated[str, typer.Option("--format", "-f", help="text, mermaid or dot.")] = "text",
 ) -> None:
     """Draws who needs whom."""
-    made = _container(container)
+    made = container_at(container)
     made.expand()
     drawn = made.graph()
     drawings = {"text": drawn.text, "mermaid": drawn.mermaid, "dot": drawn.dot}
@@ -125,7 +131,7 @@ def load(
     from wellwired.cli.load_command import load_file
 
     _quieten(log)
-    with _container(container) as started:
+    with container_at(container) as started:
         code = load_file(started, file, rejects=rejects, batch=batch, unsafe=unsafe, chunk=chunk, out=out, err=err)
     raise typer.Exit(code)
 
@@ -151,7 +157,7 @@ def replay(
 
     _quieten(log)
     choice = chosen(only or (), target or (), type or ())
-    with _container(container) as started:
+    with container_at(container) as started:
         code = replay_letters(started, file=file, choice=choice, force=force, dry_run=dry_run, out=out, err=err)
     raise typer.Exit(code)
 

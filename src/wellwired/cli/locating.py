@@ -1,7 +1,7 @@
 """Finds the container class that a command is about, from ``module:Class``.
 
 The folder the command runs in is put on the import path, as flask and uvicorn do, so that an application need not be
-installed to be checked.
+installed to be checked. Inside a framework's own command the application is loaded already: its container is `given`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from wellwired.containers import Container
+from wellwired.containers.container import ContainerInstance
 from wellwired.errors import WellwiredError
 
-__all__ = ["LocationError", "locate"]
+__all__ = ["LocationError", "container_at", "given", "locate", "name_at"]
+
+_given: ContextVar[ContainerInstance | None] = ContextVar("wellwired_given", default=None)
 
 
 class LocationError(WellwiredError):
@@ -59,3 +65,36 @@ def locate(place: str) -> type[Container]:
     if not (isinstance(found, type) and issubclass(found, Container)):
         raise LocationError(f"{place} is no container class: it must inherit wellwired.Container")
     return found
+
+
+@contextmanager
+def given(container: ContainerInstance) -> Generator[None]:
+    """Makes a container the one that every command inside the block is about.
+
+    Args:
+        container: whose; wired, and perhaps started.
+    """
+    token = _given.set(container)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def container_at(place: str) -> ContainerInstance:
+    """The container that a command is about: the one that is `given`, or a new one of the class at a place.
+
+    Args:
+        place: ``module:Class``; not looked at if a container is given.
+
+    Raises:
+        LocationError: see `locate`.
+    """
+    container = _given.get()
+    return locate(place)() if container is None else container
+
+
+def name_at(place: str) -> str:
+    """What a command calls its container: the place, or the class of the one that is `given`."""
+    container = _given.get()
+    return place if container is None else container.title

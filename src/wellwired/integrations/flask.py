@@ -17,20 +17,28 @@
 The modules of the application and of its blueprints are wired: views get what they mark. Two applications have two
 containers, also when one factory makes both. Nothing connects before the first request of a process, so that an
 application may be loaded by a command, or by gunicorn before it forks.
+
+``flask wellwired check``, and ``health``, ``graph``, ``load`` and ``replay``, are the `wellwired` command about the
+application's container.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from types import GeneratorType
 
+import click
 from flask import Flask, Response, current_app, has_app_context, request
+from flask.cli import AppGroup, with_appcontext
 
+from wellwired.cli import main
+from wellwired.cli.locating import given
 from wellwired.containers._fork import ForkLock
 from wellwired.containers._serving import look_with
 from wellwired.containers.container import ContainerInstance
-from wellwired.errors import StateError
+from wellwired.errors import StateError, WiringError
 from wellwired.integrations._hosting import Hosted, Source
 from wellwired.integrations._wsgi import SCOPE, ScopedRequests
 
@@ -90,6 +98,7 @@ class Wellwired:
         app.wsgi_app = ScopedRequests(app.wsgi_app, hosted.started)  # type: ignore[method-assign]
         app.after_request(_note_body)
         app.teardown_request(_note_failure)
+        app.cli.add_command(_commands())
         look_with(_current)
 
     @property
@@ -132,11 +141,13 @@ class _Application(Hosted):
 
     def started(self) -> ContainerInstance:
         """The container, wired to all the modules of the application, and started."""
-        if not self._complete:
-            self._wire_blueprints()
+        self.complete()
         return self.start()
 
-    def _wire_blueprints(self) -> None:
+    def complete(self) -> None:
+        """Wires the modules of the blueprints too, once they are all registered."""
+        if self._complete:
+            return
         with self._completing.current():
             if not self._complete:
                 self.wire(blueprint.import_name for blueprint in self._app.blueprints.values())
@@ -154,6 +165,36 @@ def _current() -> ContainerInstance | None:
     """The container of the application whose context is active, started or not."""
     hosted = current_app.extensions.get(_NAME) if has_app_context() else None
     return hosted.container if isinstance(hosted, _Application) else None
+
+
+_COMMANDS = {
+    "check": "Finds every fault of settings and wiring, without connecting to anything.",
+    "health": "Starts the container, pings every pool, stops it again.",
+    "graph": "Draws who needs whom.",
+    "load": "Writes every line of a file through the write manager.",
+    "replay": "Sends dead letters again.",
+}
+
+
+def _commands() -> AppGroup:
+    group = AppGroup(_NAME, help="Check, show and use the application's container.")
+    for name, text in _COMMANDS.items():
+        # The words behind it, --help among them, are for the command that it leads to.
+        everything = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+        words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+        run = with_appcontext(partial(_run, name))
+        group.add_command(click.Command(name, everything, run, [words], help=text))
+    return group
+
+
+def _run(name: str, words: tuple[str, ...]) -> None:
+    hosted = _hosted(current_app)
+    try:
+        hosted.complete()
+    except WiringError as error:
+        raise click.ClickException(str(error)) from None
+    with given(hosted.container):
+        main([name, *words], name=f"flask {_NAME}")
 
 
 def _note_body(response: Response) -> Response:
