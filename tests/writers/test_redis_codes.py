@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from tests.servers import PrivateServer
-from tests.servers.private import descendants
+from tests.servers.private import descendants, free_port
 from tests.writers.redis_kit import Client, Pipeline, Telling, write
 from wellwired.clock import Deadline
 from wellwired.errors import BackendError, ErrorCode, Outcome, Phase, Retry, WriteError
@@ -138,13 +138,13 @@ def loading(own: Own, start: Start) -> WriteError:
 @real("CLUSTERDOWN")
 def clusterdown(own: Own, start: Start) -> WriteError:
     """A cluster's server that has no slots."""
-    return failure(own.writer(start(**options(cluster_enabled="yes")).url))
+    return failure(own.writer(start(**options(cluster_enabled="yes", cluster_port=str(free_port()))).url))
 
 
 @real("CROSSSLOT")
 def crossslot(own: Own, start: Start) -> WriteError:
     """One with all slots, and a command across two of them."""
-    server = start(**options(cluster_enabled="yes", cluster_require_full_coverage="no"))
+    server = start(**options(cluster_enabled="yes", cluster_port=str(free_port()), cluster_require_full_coverage="no"))
     own.client(server.url).execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
 
     def work(_request: WriteRequest, pipeline: Pipeline) -> None:
