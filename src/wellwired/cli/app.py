@@ -173,7 +173,7 @@ def purge(
     from wellwired.cli.purge_command import purge_stores
 
     _quieten(log)
-    with _container(container) as started:
+    with container_at(container) as started:
         code = purge_stores(started, store or (), out=out, err=err)
     raise typer.Exit(code)
 

@@ -18,8 +18,8 @@ The modules of the application and of its blueprints are wired: views get what t
 containers, also when one factory makes both. Nothing connects before the first request of a process, so that an
 application may be loaded by a command, or by gunicorn before it forks.
 
-``flask wellwired check``, and ``health``, ``graph``, ``load`` and ``replay``, are the `wellwired` command about the
-application's container.
+``flask wellwired check``, and ``health``, ``graph``, ``load``, ``replay`` and ``purge``, are the `wellwired` command
+about the application's container.
 """
 
 from __future__ import annotations
@@ -173,6 +173,7 @@ _COMMANDS = {
     "graph": "Draws who needs whom.",
     "load": "Writes every line of a file through the write manager.",
     "replay": "Sends dead letters again.",
+    "purge": "Removes what stores keep beyond its time.",
 }
 
 
