@@ -1,13 +1,18 @@
-"""The writer for Redis: a handler queues commands, and they are sent in one MULTI block.
+"""The writer for Redis: a handler queues commands, and they are sent as one step.
 
-A handler is given a pipeline. Nothing is sent while it queues; then everything goes in one packet, and what is
-reported follows from whether that packet had left (see `_lane`) and from the first word of Redis's answer:
+A handler is given a pipeline. Nothing is sent while it queues; then everything goes in one packet, as a MULTI block or
+as a script that looks at the deadline first (see `_redis_fence`). What is reported follows from whether that packet had
+left (see `_lane`) and from the first word of Redis's answer:
 
-- a TIMEOUT was never sent and never will be; once the commands have been sent, a missing answer is a BACKEND error
-  with the outcome UNKNOWN, at the latest `commit_grace` after the deadline;
+- a TIMEOUT was never sent, or was refused by the script: it is not applied and never will be. Once the commands have
+  been sent, a missing answer is a BACKEND error with the outcome UNKNOWN, at the latest `commit_grace` after the
+  deadline;
 - a block that Redis discards (EXECABORT, a watched key that changed) is not applied; Redis rolls nothing back, so a
-  block in which one command fails is PARTIAL, unless none of them was applied;
-- with an idempotency key the queued commands run at most once (see `_redis_script`).
+  write in which one command fails is PARTIAL, unless none of them was applied;
+- with an idempotency key the queued commands run at most once (see `_redis_script`), and after a lost answer the key's
+  record is looked for.
+
+Many writes go together in few packets (`_redis_batch`), several in one step (`_redis_unit`).
 
 A handler with `uses_client` is given a client instead, for what a pipeline cannot do, and sends its commands one by
 one: the same is noted for each, and a failure after the first that was applied is PARTIAL.
