@@ -468,6 +468,19 @@ def test_values_of_version_1_are_read_until_a_clear(store: RedisStore, redis_cli
     assert store.get("a") is None and list(store.keys()) == [] and store.purge() == 1
 
 
+def test_the_first_read_of_a_namespace_sees_what_is_there(redis_client: Any) -> None:
+    """Also where the namespace has no epoch yet: a value of version 1 is read, and a damaged one told of, once."""
+    golden = json.loads((Path(__file__).parent / "golden" / "envelope_v1.json").read_text())
+    old = bytes.fromhex(next(case["envelope"] for case in golden if case["bound"] == "users:a"))
+    redis_client.mset({"users:a": old, "users:b": b"foreign"})
+    assert RedisStore(redis_client, namespace="users").read("a")[0] == Entry(None)
+    redis_client.delete("users!!")
+    store = RedisStore(redis_client, namespace="users")
+    assert store.read("b")[0] is None and store.damage.counts == {Reason.FOREIGN: 1}
+    redis_client.delete("users!!")
+    assert set(store.read_many(["a"])) == {"a"} and store.read_many(["b"])["b"][0] is None and store.damage.total == 2
+
+
 def test_tags_cost_their_bearers_one_more_command(store: RedisStore, redis_client: Any) -> None:
     """A reader of a value with tags looks whether they still hold; other readers pay nothing."""
     store.set_many({"a": Entry(1, 50.0, tags=("x", "y")), "b": Entry(2, 50.0)})

@@ -181,12 +181,11 @@ class RedisStore:
         """
         name, names = self._prefix + encode_key(key), self._names
         envelope, state = self._command("MGET", name, names.state)
-        if envelope is not None and state is not None:
-            self._state = state
-            entry = self._opened_one(key, name, envelope, state)
-            if entry is not None:
-                return entry, _NEVER
-        return self._read_missing((key,), {name: envelope})[key]
+        if envelope is None or state is None:
+            return self._read_missing((key,), {name: None})[key]
+        self._state = state
+        entry = self._opened_one(key, name, envelope, state)
+        return self._read_missing((key,), {name: envelope})[key] if entry is None else (entry, _NEVER)
 
     def fill(self, key: str, entry: Entry[Any], token: bytes, /) -> bool:
         """Stores the entry unless a write of the key's stripe has overtaken it; whether it did."""
