@@ -167,10 +167,14 @@ class SQLPlace:
     Args:
         url: the straight way to it, empty.
         make: makes the writer of an engine.
+        ping: whether the pool asks a connection for a sign of life first.
     """
 
-    def __init__(self, url: str, make: Callable[[str, sa.Engine, Registry], Writer] | None = None) -> None:
+    def __init__(
+        self, url: str, make: Callable[[str, sa.Engine, Registry], Writer] | None = None, *, ping: bool = False
+    ) -> None:
         self._url = make_url(url)
+        self._ping = ping
         self._name = f"soak-{secrets.token_hex(4)}"
         self._postgresql = self._url.get_backend_name() == "postgresql"
         self._make = make or _sql_writer
@@ -189,7 +193,12 @@ class SQLPlace:
         # PyMySQL would load the system's certificates for each connection, which is twenty milliseconds of work.
         arguments: dict[str, Any] = {"application_name": self._name} if self._postgresql else {"ssl_disabled": True}
         engine = sa.create_engine(
-            self._url.set(port=port), pool_size=_PLACES, max_overflow=2, pool_recycle=10, connect_args=arguments
+            self._url.set(port=port),
+            pool_size=_PLACES,
+            max_overflow=2,
+            pool_recycle=10,
+            pool_pre_ping=self._ping,
+            connect_args=arguments,
         )
         self._engines.append(engine)
         return self._make(TARGET, engine, Registry(append, add_rows, mark))

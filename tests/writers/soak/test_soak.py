@@ -22,9 +22,9 @@ FILE = "tests/writers/soak/test_soak.py"
 KINDS = [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in ("postgresql", "mariadb", "redis")]
 
 
-def place(kind: str, url: str, make: Any = None) -> Place:
+def place(kind: str, url: str, make: Any = None, *, ping: bool = False) -> Place:
     """Where to write on a server of a kind."""
-    return RedisPlace(url, make) if kind == "redis" else SQLPlace(url, make)
+    return RedisPlace(url, make) if kind == "redis" else SQLPlace(url, make, ping=ping)
 
 
 def backend(kind: str) -> str:
@@ -103,9 +103,9 @@ def test_nobody_is_told_a_lie_for_minutes(
     """Thousands of random writes, the server killed, stopped and paused under them: every answer is true."""
     seed = SEED + number
     server: PrivateServer = request.getfixturevalue(f"private_{kind}")()
-    # Every other run shares more transactions, and looks for what became of a COMMIT without an answer.
+    # Every other run shares more transactions, looks for what became of a COMMIT without an answer, and pings.
     more = number % 2 == 1 and kind != "redis"
-    where = place(kind, server.url, sharing("rows", "append", "mark", resolve=True) if more else None)
+    where = place(kind, server.url, sharing("rows", "append", "mark", resolve=True) if more else None, ping=more)
     run = Run(kind, server.port, where, FaultPlan(seed), server=server, troubles=disturbances(seed, 6))
 
     try:
