@@ -57,7 +57,9 @@ class MemoryBatch:
             self._give_up(lambda request: atomic_failure(request, culprits))
         elif deadline.passed:
             self._give_up(lambda request: late(request, Phase.EXECUTE))
-        self._answers |= {at: told for at, (error, applied) in enumerate(faults) if applied and (told := _told(error))}
+        for at, (error, applied) in enumerate(faults):
+            if error is not None and applied:
+                self._answers[at] = ordered(error, self._requests.originals[at])
         return self._entries
 
     def finish(self) -> list[Answer]:
@@ -105,7 +107,3 @@ class MemoryBatch:
         for at, answer in self._answers.items():
             if isinstance(answer, WriteResult):
                 self._answers[at] = error(self._requests.originals[at])
-
-
-def _told(error: Exception | None) -> WriteError | None:
-    return error if isinstance(error, WriteError) else None
