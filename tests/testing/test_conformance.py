@@ -126,6 +126,17 @@ class TestSQLWriter(WriterSuite):
         pools.renew_engine_after_fork(self.engine)
 
 
+@pytest.mark.parametrize("engine", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True)
+class TestResolvingSQLWriter(TestSQLWriter):
+    """One that asks PostgreSQL what became of its transactions: begun in another way, with the same promises."""
+
+    @pytest.fixture
+    def writer(self, engine: sa.Engine) -> Writer:
+        """A writer on a fresh database."""
+        self.engine = engine
+        return SQLWriter("sql.main", engine, resolve=True)
+
+
 class TestRedisWriter(WriterSuite):
     """On fakeredis and on a real Redis."""
 
