@@ -363,6 +363,20 @@ class TestAfterCommit:
 
         assert told == [(n, 5) for n in (0, 1, 2, 4, 5)]
 
+    def test_what_is_undone_after_its_handler_tells_nobody(self, writer: SQLWriter) -> None:
+        """A result that cannot be stored under its key undoes its row, and its callback does not run."""
+        told: list[int] = []
+
+        @handler("add", backend="sql")
+        def opaque(request: WriteRequest, connection: sa.Connection) -> Any:
+            number = one_by_one(request, connection)
+            after_commit(lambda: told.append(number))
+            return object() if number == 2 else number
+
+        batch(writer, [person(number, key=f"k{number}") for number in (1, 2, 3)], handler=opaque)
+
+        assert told == [1, 3]
+
     def test_a_failing_callback_is_a_warning_for_its_own_call(self, writer: SQLWriter) -> None:
         """What goes wrong after the commit changes no answer into an error."""
 
