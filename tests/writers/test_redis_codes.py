@@ -80,7 +80,7 @@ def until(writer: Writer, word: str, work: Callable[[WriteRequest, Any], Any] = 
     """Writes until the server says the word; what it says before that is of the same kind or a success."""
     deadline = Deadline.after(30)
     for turn in itertools.takewhile(lambda _: not deadline.passed, itertools.count()):
-        way = writer.way | ({"key": f"k{turn}"} if "key" in writer.way else {})
+        way: dict[str, Any] = writer.way | ({"key": f"k{turn}"} if "key" in writer.way else {})
         try:
             write(writer, work, **way)
         except WriteError as error:

@@ -116,7 +116,7 @@ class RedisPool(BlockingConnectionPool):
         Raises:
             redis.RedisError: as `get_connection` raises it.
         """
-        hurry: _Hurry = self.pool.hurry
+        hurry = self._hurry
         hurry.within = seconds
         try:
             return self.get_connection()  # type: ignore[no-untyped-call]
@@ -126,8 +126,14 @@ class RedisPool(BlockingConnectionPool):
     def make_connection(self) -> Any:
         """Makes a connection that does not connect yet."""
         connection = super().make_connection()  # type: ignore[no-untyped-call]
-        self.pool.hurry.limit(connection)
+        self._hurry.limit(connection)
         return connection
+
+    @property
+    def _hurry(self) -> _Hurry:
+        places: Any = self.pool  # of our class, which redis-py's types cannot say
+        found: _Hurry = places.hurry
+        return found
 
     def begin_anew(self) -> None:
         """Becomes a new, empty pool; neither takes a lock of the old one nor closes what it held."""
