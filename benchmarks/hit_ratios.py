@@ -12,6 +12,7 @@ import bisect
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cachebox
 import cachetools
@@ -57,7 +58,7 @@ def ours() -> Cache:
     return ask
 
 
-def mapping(cache: cachetools.Cache[str, str] | cachebox.LRUCache[str, str]) -> Cache:
+def mapping(cache: Any) -> Cache:
     """A cache that is a dictionary."""
 
     def ask(key: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from wellwired.errors import StoreError
 from wellwired.stores import DelegatedStore, FillPolicy, Layer, LoadPolicy, MemoryStore
@@ -65,7 +66,7 @@ class Worker:
             try:
                 self.do(verb, chance, f"{me}/{number}/{step}")
                 outcome = verb
-            except (StoreError, sa.exc.SQLAlchemyError) as error:
+            except (StoreError, SQLAlchemyError) as error:
                 outcome = f"{verb} {type(error).__name__}"
             with self.lock:
                 self.counts[outcome] += 1

@@ -30,7 +30,10 @@ class SignedPickleCodec:
 
     __slots__ = ("signer",)
 
-    id: Final = "pickle"
+    @property
+    def id(self) -> str:
+        """The name of the format."""
+        return "pickle"
 
     def __init__(self, signer: Signer) -> None:
         if not isinstance(signer, Signer):

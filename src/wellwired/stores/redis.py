@@ -289,8 +289,10 @@ class RedisStore:
         tagged = [name for name, there in zip(names, seen, strict=True) if there == 2]
         values = self._command("MGET", *tagged) if tagged else []
         for name, envelope in zip(tagged, values, strict=True):
+            if envelope is None:
+                continue
             try:
-                tags = () if envelope is None else self._envelopes.open(name, envelope).tags
+                tags = self._envelopes.open(name, envelope).tags
             except Unreadable:
                 continue
             if tags and not self._hold(tags):
