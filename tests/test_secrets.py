@@ -302,9 +302,11 @@ def test_nothing_is_told_of_batches_and_transactions(manager: WriteManager, told
         request("card_add", payload={"number": f"{VALUE}-{number}", "amount": amount}, idempotency_key=key)
         for number, amount, key in ((1, 1, f"{KEY}1"), (2, -1, f"{KEY}2"), (1, 1, None), (3, VALUE, None), (4, 1, None))
     ]
-    told_of(told, "batch", lambda: manager.write_many(mixed))
+    told_of(told, "batch", lambda: [*manager.write_many(mixed)])
+    told_of(told, "atomic", lambda: [*manager.write_many(mixed, atomic=True)])
+    told_of(told, "answers", lambda: f"{manager.write_many(mixed)!r}")
     bugs = [request("bug"), request("refusal"), request("literal")]
-    told_of(told, "bugs", lambda: told.unasked(lambda: manager.write_many(bugs)))
+    told_of(told, "bugs", lambda: told.unasked(lambda: [*manager.write_many(bugs)]))
 
     def transaction(kind: str) -> Callable[[], Any]:
         def act() -> None:
@@ -390,7 +392,8 @@ def test_nothing_is_told_of_a_write_to_redis_that_fails(told: Told, redis_url: s
     for kind, payload in (("put", VALUE), ("put", f"{VALUE}x"), ("wrong", VALUE)):
         given = request(kind, "redis.main", payload={"number": payload}, idempotency_key=KEY)
         told_of(told, f"{kind} with a key", partial(manager.write, given))
-    told_of(told, "batch", lambda: manager.write_many([request("wrong", "redis.main"), request("put", "redis.main")]))
+    both = [request("wrong", "redis.main"), request("put", "redis.main")]
+    told_of(told, "batch", lambda: [*manager.write_many(both)])
     pools.close_redis(client)
     assert told.leaks() == []
 
@@ -413,7 +416,7 @@ def test_nothing_is_told_of_dead_letters_and_their_replay(
     failing = [request("bug", idempotency_key=KEY), request("bug"), request("late", timeout=0.15)]
     for given in failing:
         assert isinstance(told_of(told, "kept", partial(manager.write, given)), WriteError)
-    told_of(told, "a batch", lambda: manager.write_many(failing[:2]))
+    told_of(told, "a batch", lambda: [*manager.write_many(failing[:2])])
     lines = told.lines.getvalue()
     assert ("dead_letter_lost" in lines) is (sink == "lost") and "wellwired.dead_letter" in lines
     if sink != "lost":
