@@ -487,6 +487,12 @@ def test_a_write_that_knows_an_older_epoch_is_made_in_the_new_one(store: SQLStor
     store.set("a", 1)
     other.clear()
     store.set("b", 2)
+    assert other.get("b") == Entry(2)
+    store.clear()
+    other.set_many({"c": Entry(3), "d": Entry(4)})
+    other.clear()
+    store.set("e", 5)
+    assert other.get("e") == Entry(5) and sorted(other.keys()) == ["e"]
     store.clear()
     other.set_many({"c": Entry(3), "d": Entry(4)})
     assert sorted(store.keys()) == sorted(other.keys()) == ["c", "d"]
