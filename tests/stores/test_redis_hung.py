@@ -173,4 +173,4 @@ def test_fifty_milliseconds_are_kept(hung: Hung, how: str, capsys: pytest.Captur
                 + ", ".join(f"p{p * 100:g} {ms:.1f} ms" for p, ms in shares.items())
                 + f"; the machine wakes a thread up to {lateness.worst:.1f} ms late"
             )
-        assert shares[0.999] <= 50.0 + lateness.worst
+        assert shares[0.999] <= 50.0 + 2 * lateness.worst  # it is woken, and may have to wait once more to go on
