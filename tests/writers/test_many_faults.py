@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.writers.many_kit import compare, manage, metadata, people, person, rows_of, shown
+from tests.writers.many_kit import batch, compare, manage, metadata, people, person, rows_of, shown
 from tests.writers.proxy import Fault, Proxy
 from tests.writers.sql_kit import running
 from wellwired.errors import Outcome, WriteTimeoutError
@@ -107,6 +107,22 @@ class TestServers:
         answers = manage(writer).write_many(requests)
 
         assert refused(answers) == {17: "constraint"}
+        compare(engine, requests, answers)
+
+    @pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.LOSE_REQUEST])
+    def test_one_attempt_finds_out_by_the_keys_what_became_of_its_commit(
+        self, engine: sa.Engine, proxied: tuple[Proxy, SQLWriter], fault: Fault
+    ) -> None:
+        """It is a success with a warning, or not applied and safe to send again; UNKNOWN it is not."""
+        proxy, writer = proxied
+        proxy.arm(fault)
+        requests = [person(number, key=f"k{number}", age=-1 if number == 0 else 1) for number in range(20)]
+
+        answers = batch(writer, requests)
+
+        late = fault is Fault.LOSE_ANSWER
+        assert {shown(answer)[1] for answer in answers[1:]} == {"APPLIED" if late else Outcome.NOT_APPLIED}
+        assert all(bool(answer.warnings) is late for answer in answers[1:] if isinstance(answer, WriteResult))
         compare(engine, requests, answers)
 
     def test_a_batch_with_keys_may_be_sent_again(self, engine: sa.Engine) -> None:
