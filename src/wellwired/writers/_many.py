@@ -16,19 +16,17 @@ from typing import Any
 
 from wellwired.clock import Clock, Deadline
 from wellwired.errors import InvalidRequestError, Outcome, WriteError
-from wellwired.handlers._requests import Requests
-from wellwired.handlers.payload import validate_many
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath
 from wellwired.writers._answers import Answer, Answers, Committed, atomic_failure, error_for
 from wellwired.writers._endpoint import unusable
-from wellwired.writers._keys import fingerprint
+from wellwired.writers._many_admitted import Admitted
 from wellwired.writers._many_chunk import Chunk, Chunks
 from wellwired.writers._many_mixed import mixed
-from wellwired.writers._many_plan import Repeats, chunked, grouped, repeats_in
+from wellwired.writers._many_plan import chunked, grouped
 from wellwired.writers._many_told import Telling
-from wellwired.writers.admission import check_request, repeatable
+from wellwired.writers.admission import check_request
 from wellwired.writers.protocol import BATCH_SIZE, Writer, WritesMany
 
 __all__ = ["Batching", "Route"]
@@ -121,7 +119,7 @@ class Batching:
             if chunks is None or not isinstance(writer, WritesMany):
                 return Answers([[self._alone(request, limit) for request in requests]])
             name = writer.name
-            answers = self._in_chunks(_Admitted(writer, handler, requests, self._aftermath, plain=plain), limit, chunks)
+            answers = self._in_chunks(Admitted(writer, handler, requests, self._aftermath, plain=plain), limit, chunks)
         return self._told(name, requests, answers, began, plain=plain)
 
     def _alone(self, request: WriteRequest, limit: Deadline) -> Answer:
@@ -140,7 +138,7 @@ class Batching:
             # An answer that is kept must not keep the frames of its write alive.
             return error.with_traceback(None)
 
-    def _in_chunks(self, admitted: _Admitted, limit: Deadline, chunks: Chunks) -> Answers:
+    def _in_chunks(self, admitted: Admitted, limit: Deadline, chunks: Chunks) -> Answers:
         every = chunked(admitted.open(), getattr(admitted.writer, "batch_size", BATCH_SIZE))
         if not (admitted.faults or admitted.keyed):
             return Answers([self._sent(admitted, positions, limit, chunks) for positions in every])
@@ -151,7 +149,7 @@ class Batching:
 
     def _chunk(
         self,
-        admitted: _Admitted,
+        admitted: Admitted,
         positions: Sequence[int],
         limit: Deadline,
         chunks: Chunks,
@@ -171,7 +169,7 @@ class Batching:
 
     def _sent(
         self,
-        admitted: _Admitted,
+        admitted: Admitted,
         positions: Sequence[int],
         limit: Deadline,
         chunks: Chunks,
@@ -182,7 +180,7 @@ class Batching:
         deadline = self._deadline(admitted, positions, began, limit)
         return self._followed(admitted.chunk(positions, began, deadline, atomic), chunks)
 
-    def _deadline(self, admitted: _Admitted, positions: Sequence[int], began: float, limit: Deadline) -> Deadline:
+    def _deadline(self, admitted: Admitted, positions: Sequence[int], began: float, limit: Deadline) -> Deadline:
         given = {admitted.requests[at].timeout for at in positions} if admitted.mixed else {admitted.timeout}
         seconds = min(self._timeout if one is None else one for one in given)
         return limit if limit.at <= began + seconds else Deadline(began + seconds, self._clock)
@@ -239,7 +237,7 @@ class Batching:
             failure = error if isinstance(error, WriteError) else unusable(error)
             done: Mapping[int, Answer] = {at: error_for(failure, request) for at, request in enumerate(requests)}
         else:
-            admitted = _Admitted(writer, handler, requests, self._aftermath, plain=False)
+            admitted = Admitted(writer, handler, requests, self._aftermath, plain=False)
             done = dict(admitted.faults)
             if not done:
                 done = self._chunk(admitted, admitted.open(), limit, chunks, atomic=True)
@@ -266,97 +264,6 @@ class Batching:
         if len({bool(getattr(one, "uses_client", False)) for one in handlers.values()}) > 1:
             raise _not_atomic(first, "some of its handlers use the client and some do not; send them apart")
         return writer, mixed(handlers), self._chunks
-
-
-class _Admitted:
-    """The requests of a group with what was found out about them before anything is sent.
-
-    Args:
-        writer: their writer.
-        handler: their handler.
-        requests: the requests as they came.
-        aftermath: names the keys that they change.
-        plain: whether it is known that none has a timeout, a key or changes of its own.
-    """
-
-    def __init__(
-        self, writer: Writer, handler: Handler, requests: list[WriteRequest], aftermath: Aftermath, *, plain: bool
-    ) -> None:
-        self.writer, self.handler, self.requests = writer, handler, requests
-        self.timeout = requests[0].timeout
-        self.faults: dict[int, WriteError] = {}
-        self.mixed = not plain and len({request.timeout for request in requests}) > 1
-        self.keyed = False
-        self._again: list[bool] = [bool(getattr(handler, "idempotent", False))] * len(requests)
-        self._payloads, self.faults = self._validated()
-        names = getattr(handler, "changes", None) is not None
-        for position, request in enumerate(requests) if names or not plain else ():
-            if names or request.idempotency_key is not None or request.changes:
-                self._look_closer(position, request, aftermath)
-
-    def _validated(self) -> tuple[list[Any], dict[int, WriteError]]:
-        payloads, faults = validate_many(self.handler, self.requests)
-        return payloads, dict(faults)
-
-    def _look_closer(self, position: int, request: WriteRequest, aftermath: Aftermath) -> None:
-        if position in self.faults:
-            return
-        try:
-            self._again[position] = repeatable(request, self.handler, self.writer)
-            if request.changes or getattr(self.handler, "changes", None) is not None:
-                converted = request.with_payload(self._payloads[position])
-                changes = aftermath.admitted(converted, self.handler)
-                self.requests[position] = replace(request, changes=changes)
-        except WriteError as error:
-            self.faults[position] = error
-        except Exception as error:  # noqa: BLE001 - it becomes the answer
-            self.faults[position] = error_for(unusable(error), request)
-        self.keyed = self.keyed or request.idempotency_key is not None
-
-    def open(self) -> list[int]:
-        """The positions of those that were not refused."""
-        if not self.faults:
-            return list(range(len(self.requests)))
-        return [at for at in range(len(self.requests)) if at not in self.faults]
-
-    def repeats(self, positions: Sequence[int]) -> _Same:
-        """Which of some are there twice, by their idempotency keys."""
-        if not self.keyed or not getattr(self.writer, "keeps_keys", False):
-            return _Same(positions, {}, {})
-        keys: list[tuple[str, str] | None] = [self._key(at) for at in positions]
-        found: Repeats = repeats_in(keys)
-        return _Same(
-            [positions[at] for at in found.first],
-            {positions[at]: positions[first] for at, first in found.same.items()},
-            {positions[at]: _reused(self.requests[positions[at]]) for at in found.reused},
-        )
-
-    def _key(self, position: int) -> tuple[str, str] | None:
-        request = self.requests[position]
-        if request.idempotency_key is None:
-            return None
-        try:
-            print_ = fingerprint(self._payloads[position])
-        except (TypeError, ValueError):
-            print_ = f"none-{position}"  # the writer refuses it
-        return f"{request.type}/{request.idempotency_key}", print_
-
-    def chunk(self, positions: Sequence[int], began: float, deadline: Deadline, atomic: bool) -> Chunk:
-        """Some of them, ready to be written."""
-        assert isinstance(self.writer, WritesMany), "it was checked"
-        whole = Requests(self.requests, self._payloads)
-        again = self._again if len(positions) == len(self._again) else [self._again[at] for at in positions]
-        requests, name = whole.chosen(positions), self.writer.name
-        return Chunk(self.writer, name, self.handler, requests, again, deadline, began, atomic)
-
-
-class _Same:
-    """See `Repeats`, with the positions of a group, and the errors of what is to be refused."""
-
-    __slots__ = ("first", "reused", "same")
-
-    def __init__(self, first: Sequence[int], same: Mapping[int, int], reused: Mapping[int, WriteError]) -> None:
-        self.first, self.same, self.reused = first, same, reused
 
 
 def _all_plain(given: Sequence[WriteRequest]) -> bool:
@@ -402,15 +309,6 @@ def _none(
     culprits = [at for at, answer in answers.items() if isinstance(answer, WriteError)]
     pairs = zip(positions, requests, strict=True)
     return {at: atomic_failure(request, culprits) for at, request in pairs if at not in answers}
-
-
-def _reused(request: WriteRequest) -> InvalidRequestError:
-    return InvalidRequestError(
-        "this idempotency key is in the batch before, with another payload; a new write needs a new key",
-        target=request.target,
-        type=request.type,
-        reason="key_reused",
-    )
 
 
 def _not_atomic(request: WriteRequest, why: str) -> InvalidRequestError:
