@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ import redis
 
 from tests.servers import PrivateServer
 from tests.writers.proxy import Fault, Proxy
-from tests.writers.redis_kit import Client, Pipeline
+from tests.writers.redis_kit import Client, Pipeline, Telling
 from wellwired.clock import Deadline
 from wellwired.errors import (
     BackendError,
@@ -447,6 +448,27 @@ class TestFaults:
         ]
         assert client.exists("count:k2", "count:k3") == (2 if fault is Fault.LOSE_ANSWER else 0)
         assert client.exists("count:k4", "count:k5") == 0
+
+    @pytest.mark.parametrize("commands", [1, 2])
+    def test_an_answer_that_breaks_the_connection_leaves_the_rest_unknown(self, commands: int) -> None:
+        """redis-py breaks it over LOADING: that item is refused, and what came behind it can be sent again by key."""
+
+        def work(_request: WriteRequest, pipeline: Pipeline) -> None:
+            for _ in range(commands):
+                pipeline.incr("n")
+
+        with (
+            closing(Telling(lambda _words: b"-LOADING told\r\n")) as server,
+            redis.Redis.from_url(f"redis://127.0.0.1:{server.port}") as client,
+        ):
+            answers = batch(RedisWriter("redis.cache", client), [1, 2, 3], work)
+
+        assert [
+            (answer.outcome, answer.reason, answer.retry) for answer in answers if isinstance(answer, WriteError)
+        ] == [
+            (Outcome.NOT_APPLIED, "not_ready", Retry.SAFE),
+            *[(Outcome.UNKNOWN, "commit_unknown", Retry.IF_IDEMPOTENT)] * 2,
+        ]
 
     def test_keys_tell_what_became_of_a_lost_answer(self, client: Client, proxied: tuple[Proxy, RedisWriter]) -> None:
         """The answers are lost, the records are there: each item is a success with its own data."""

@@ -202,6 +202,8 @@ class LaneConnection:
     def read_response(self, *names: Any, **options: Any) -> Any:
         """Reads one answer and notes what it says about the commands that were sent."""
         try:
+            if self.socket is None:
+                raise RedisConnectionError("redis-py broke the connection over an earlier answer")
             answer = self.inner.read_response(*names, **options)
         except BaseException as error:
             told: BaseException | None = error

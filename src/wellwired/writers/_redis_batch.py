@@ -23,6 +23,7 @@ from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._answers import Answer, error_for
 from wellwired.writers._lane import Lane, LaneConnection
 from wellwired.writers._redis_attempt import Backend, Queued
+from wellwired.writers._redis_clock import NO_LIMIT
 from wellwired.writers._redis_failures import judge
 from wellwired.writers._redis_items import MOST_BYTES, Item, Piece, Sent, pieces, reply
 from wellwired.writers._redis_pipeline import WritePipeline
@@ -210,7 +211,8 @@ class RedisBatch:
                 lane.release(connection)
 
     def _send_all(self, lane: Lane, connection: LaneConnection, items: list[Item]) -> None:
-        limit = self._backend.runner.clocks.limit(connection, self._deadline)
+        fenced = any(item.fenced for item in items)
+        limit = self._backend.runner.clocks.limit(connection, self._deadline) if fenced else NO_LIMIT
         lane.limit = limit.at
         sent = Sent(self._backend, self._deadline, limit)
         whole = list(pieces(items))

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from wellwired.clock import Clock, Deadline
 
-__all__ = ["Limit", "Reading", "ServerClocks"]
+__all__ = ["NO_LIMIT", "Limit", "Reading", "ServerClocks"]
 
 _DRIFT: Final = 1e-3
 _OLDEST: Final = 10.0
@@ -72,7 +72,8 @@ class Limit(NamedTuple):
     doubt: float
 
 
-_NEVER: Final = Limit("", 0.0)
+NO_LIMIT: Final = Limit("", 0.0)
+"""A deadline that never comes."""
 
 
 class _Known(NamedTuple):
@@ -101,7 +102,7 @@ class ServerClocks:
             redis.RedisError: it did not answer.
         """
         if deadline.at == math.inf:
-            return _NEVER
+            return NO_LIMIT
         clock = deadline.clock
         now = clock.monotonic()
         known = self._known.get(connection.inner)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from redis import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ExecAbortError
 
 from wellwired.clock import Deadline
@@ -189,7 +190,13 @@ def _said(item: Item, answers: list[Any]) -> Said:
 
 def _block(connection: Any, count: int) -> list[Any]:
     """Reads the answers to MULTI, to each command that was queued, and to EXEC."""
-    refusals = [one for _ in range(count + 1) if isinstance(one := reply(connection), Exception)]
+    refusals: list[Exception] = []
+    for _ in range(count + 1):
+        one = reply(connection)
+        if isinstance(one, RedisConnectionError):
+            raise one  # such as LOADING: redis-py breaks the connection over it
+        if isinstance(one, Exception):
+            refusals.append(one)
     try:
         answers: list[Any] = connection.read_response()
     except ExecAbortError:
