@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import fakeredis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from tests.stores.fakes import BrokenError, FakeStore, FencedFake, Gate, ManyFak
 from wellwired.errors import LayerError, NotFound
 from wellwired.stores import MISSING, DelegatedStore, Entry, Hit, Layer, LoadPolicy, MemoryStore, Miss
 from wellwired.stores.loading import entry_of
+from wellwired.stores.redis import RedisStore
 from wellwired.testing.clock import VirtualClock
 
 
@@ -90,6 +92,23 @@ def test_a_refresh_never_undoes_a_write(make: Callable[..., Any], virtual_clock:
     settled(store)
     assert store.get("a") == "written" and primary.data["a"][0] == "written"
     store.close()
+
+
+def test_a_refresh_replaces_what_is_in_every_layer(virtual_clock: VirtualClock) -> None:
+    """Memory, Redis and the truth have the newer value afterwards, whichever of them is a primary."""
+    for truth in (True, False):
+        with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as client:
+            shared = RedisStore(client, namespace="n")
+            layers: list[Any] = [MemoryStore(), shared, *([MemoryStore()] if truth else [])]
+            store = DelegatedStore[Any](layers, loads=LoadPolicy(refresh_ahead=1000.0), clock=virtual_clock)
+            source = Source("one", "two")
+            store.get_or_load("a", source, ttl=500.0)
+            store.flush(10)
+            assert store.get_or_load("a", source, ttl=500.0) == "one"
+            settled(store)
+            kept = [layer.get("a") for layer in layers]
+            assert [entry and entry.value for entry in kept] == ["two"] * len(layers)
+            store.close()
 
 
 def test_a_refresh_that_fails_leaves_what_is_there(virtual_clock: VirtualClock) -> None:
