@@ -39,14 +39,12 @@ if TYPE_CHECKING:
     from wellwired.writers.dead_letters import DeadLetters
 
 __all__ = [
-    "close_letters",
     "database",
+    "letters",
     "make_manager",
     "make_metrics",
     "member_of",
-    "open_letters",
     "redis_server",
-    "renew_letters",
     "store",
     "store_finder",
     "variable",
@@ -172,7 +170,7 @@ def _breaker(settings: BreakerSettings) -> BreakerPolicy | None:
     )
 
 
-def open_letters(settings: DeadLetterSettings, sql: Provider) -> DeadLetters:
+def letters(settings: DeadLetterSettings, sql: Provider) -> DeadLetters:
     """The sink for dead letters that the settings name, or one that drops them.
 
     Args:
@@ -191,17 +189,6 @@ def open_letters(settings: DeadLetterSettings, sql: Provider) -> DeadLetters:
         engine: Engine = member_of(sql, settings.sql)
         return SQLLetters(engine, codes=settings.codes, cipher=cipher)
     return NoLetters()
-
-
-def close_letters(letters: DeadLetters) -> None:
-    """Closes what the sink has open, if it can."""
-    close = getattr(letters, "close", None)
-    if close is not None:
-        close()
-
-
-def renew_letters(_letters: DeadLetters) -> None:
-    """Nothing: a sink begins afresh in a forked child by itself."""
 
 
 def member_of(family: Provider, key: str) -> Any:

@@ -93,10 +93,8 @@ class Application(Container):
         deps={"sql": sql, "redis": redis, "own_layers": own_layers, "middleware": store_middleware},
     )
 
-    dead_letters: providers.Resource[DeadLetters] = (
-        providers.Resource(building.open_letters, settings.provided.writes.dead_letters, sql.provider)
-        .closed_by(building.close_letters)
-        .renewed_by(building.renew_letters)
+    dead_letters: providers.Singleton[DeadLetters] = providers.Singleton(
+        building.letters, settings.provided.writes.dead_letters, sql.provider
     )
 
     # The stores are handed over uncalled: one is built when a write names it, and it may need the manager itself.

@@ -34,6 +34,8 @@ class JournalFile:
         OSError: it cannot be opened.
     """
 
+    fd: int = -1
+
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | (os.O_CREAT if create else 0)
@@ -82,9 +84,14 @@ class JournalFile:
             return stream.read()
 
     def close(self) -> None:
-        """Closes it."""
-        with suppress(OSError):
-            os.close(self.fd)
+        """Closes it; it is closed, too, when nobody holds it any more."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
 
     def _add(self, data: bytes) -> None:
         size = os.fstat(self.fd).st_size
