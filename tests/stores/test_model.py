@@ -126,7 +126,8 @@ def perform(store: Any, model: Model, verb: str, *facts: Any) -> None:  # noqa: 
         case "read", key:
             entry, token = store.read(key)
             assert (entry is not None) is (key in model.values)
-            model.note(key, token)
+            if entry is None:  # what is there needs no filling: its token may be one that lets nothing in
+                model.note(key, token)
         case "tokens", keys:
             for key, token in store.tokens(keys).items():
                 model.note(key, token)
