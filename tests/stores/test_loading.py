@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import fakeredis
 import pytest
@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 from tests.stores.fakes import BrokenError, FakeStore, FencedFake, Gate, ManyFake, in_threads
 from wellwired.errors import LayerError, NotFound
-from wellwired.stores import MISSING, DelegatedStore, Entry, Hit, Layer, LoadPolicy, MemoryStore, Miss
+from wellwired.stores import (
+    MISSING,
+    Absent,
+    DelegatedStore,
+    Entry,
+    Failed,
+    Hit,
+    Layer,
+    LoadPolicy,
+    Lookup,
+    MemoryStore,
+    Miss,
+)
 from wellwired.stores.loading import entry_of
 from wellwired.stores.redis import RedisStore
 from wellwired.testing.clock import VirtualClock
@@ -193,12 +205,75 @@ def test_absence_is_remembered_if_asked(virtual_clock: VirtualClock) -> None:
     store = stack(virtual_clock, MemoryStore(clock=virtual_clock), primary, absent_ttl=5.0)
     store.set("none", None)
     for _ in range(3):
-        assert store.get("a", "nothing") == "nothing" and store.lookup("a") == Miss("a")
+        assert store.get("a", "nothing") == "nothing" and isinstance(store.lookup("a"), Absent)
         assert store.get_many(["a", "none"]) == {"none": None}
     assert primary.calls.count(("get", "a")) == 1
     virtual_clock.advance(5.0)
     primary.data["a"] = ("late", None)
     assert store.get("a") == "late"
+
+
+def test_a_lookup_tells_what_is_remembered_from_what_was_found(virtual_clock: VirtualClock) -> None:
+    """The first finds nothing and is a miss; those after it say which layer said so and how long that holds."""
+    primary = FakeStore(virtual_clock)
+    store = stack(virtual_clock, MemoryStore(clock=virtual_clock), primary, absent_ttl=5.0)
+    assert store.lookup("a") == Miss("a")
+    virtual_clock.advance(2.0)
+    known = Absent("a", store.layers[1].name, 1, 3.0)
+    assert store.lookup("a") == known
+    assert store.lookup_many(["a", "b"]) == {"a": known, "b": Miss("b")}
+    virtual_clock.advance(3.0)
+    assert store.lookup("a") == Miss("a")
+
+
+def test_what_is_remembered_to_be_absent_is_a_miss_for_who_gets(virtual_clock: VirtualClock) -> None:
+    """`get` raises NotFound or gives the default, and `get_many` leaves the key out."""
+    store = stack(virtual_clock, FakeStore(virtual_clock), absent_ttl=5.0)
+    assert store.get("a", None) is None and isinstance(store.lookup("a"), Absent)
+    with pytest.raises(NotFound):
+        store.get("a")
+    assert store.get("a", 1) == 1 and store.get_many(["a"]) == {}
+
+
+def test_a_match_on_the_four_answers_is_exhaustive(virtual_clock: VirtualClock) -> None:
+    """A type checker knows the four, and nothing else can come."""
+
+    def said(answer: Lookup[Any]) -> str:
+        match answer:
+            case Hit(value=value):
+                return f"hit {value}"
+            case Absent(left=left):
+                return f"absent for {left}"
+            case Miss():
+                return "miss"
+            case Failed():
+                return "failed"
+        assert_never(answer)
+
+    primary = FakeStore(virtual_clock)
+    store = stack(virtual_clock, primary, absent_ttl=5.0)
+    store.set("b", 1)
+    assert [said(store.lookup(key)) for key in "aab"] == ["miss", "absent for 5.0", "hit 1"]
+    primary.fail.add("get")
+    assert said(store.lookup("c")) == "failed"
+
+
+def test_without_an_absent_ttl_nothing_is_absent(virtual_clock: VirtualClock) -> None:
+    """Every lookup asks the layers again and is a miss."""
+    store = stack(virtual_clock, FakeStore(virtual_clock))
+    assert [store.lookup("a") for _ in range(2)] == [Miss("a")] * 2
+    assert store.lookup_many(["a"]) == {"a": Miss("a")}
+
+
+def test_a_remembered_absence_outlives_a_failing_layer(virtual_clock: VirtualClock) -> None:
+    """While the source fails, what is remembered is still answered, and only the other keys have failed."""
+    primary = FakeStore(virtual_clock)
+    store = stack(virtual_clock, primary, absent_ttl=60.0)
+    assert store.lookup("a") == Miss("a")
+    primary.fail.add("get")
+    assert isinstance(store.lookup("a"), Absent)
+    answers = store.lookup_many(["a", "b"])
+    assert isinstance(answers["a"], Absent) and isinstance(answers["b"], Failed)
 
 
 @pytest.mark.parametrize("how", ["set", "set_many", "get_set", "get_or_load", "get_or_load_many", "evict"])

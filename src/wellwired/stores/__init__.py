@@ -20,7 +20,7 @@ from wellwired.stores.explain import Explanation, KeyState, LayerHealth, LayerVi
 from wellwired.stores.layer import FillPolicy, Layer, Overflow
 from wellwired.stores.loader import MISSING
 from wellwired.stores.loading import LoadPolicy
-from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
+from wellwired.stores.lookups import Absent, Failed, Hit, Lookup, Miss
 from wellwired.stores.memory import MemoryStats, MemoryStore
 from wellwired.stores.protocols import (
     Entry,
@@ -39,6 +39,7 @@ from wellwired.stores.stats import LayerStats, StoreStats
 
 __all__ = [
     "MISSING",
+    "Absent",
     "BackFill",
     "Cached",
     "DelegatedStore",

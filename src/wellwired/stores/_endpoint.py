@@ -15,7 +15,7 @@ from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
 from wellwired.stores._writes import Writes
 from wellwired.stores.loading import LoadPolicy
-from wellwired.stores.lookups import Failed, Hit, Lookup, Miss
+from wellwired.stores.lookups import Absent, Failed, Hit, Lookup, Miss
 from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import Receipt
 
@@ -118,12 +118,15 @@ class Endpoint:
         return {key: self._said(walk, error) for key, walk in walks.items()}
 
     def _said(self, walk: Walk, error: StoreError | None) -> Lookup[Any]:
-        """What a walk says to callers; the error counts if it found nothing."""
-        entry = walk.entry
-        if entry is None:
-            return Miss(walk.key) if error is None else Failed(walk.key, error)
-        left = entry.stale if walk.stale else entry.left
-        return Hit(entry.value, self._stack.rungs[walk.source].name, walk.source, left, walk.stale)
+        """What a walk says to callers; the error counts if it found nothing and nothing was remembered."""
+        entry, rungs = walk.entry, self._stack.rungs
+        if entry is not None:
+            left = entry.stale if walk.stale else entry.left
+            return Hit(entry.value, rungs[walk.source].name, walk.source, left, walk.stale)
+        if walk.expires is not None:
+            left = max(0.0, walk.expires - self._stack.now())
+            return Absent(walk.key, rungs[-1].name, rungs[-1].index, left)
+        return Miss(walk.key) if error is None else Failed(walk.key, error)
 
     def _get_or_load(self, operation: StoreOperation) -> Any:
         options = operation.options

@@ -8,6 +8,7 @@ from typing import Any
 
 from wellwired.clock import Deadline
 from wellwired.errors import StoreError
+from wellwired.stores._memos import Memos
 from wellwired.stores._plans import WAITING_SHARE
 from wellwired.stores._rungs import NO_TOKEN, UNASKED, Answer, Failure, Rung
 from wellwired.stores._stack import Stack
@@ -43,7 +44,8 @@ class Reads:
         """
         stack = self._stack
         walk = Walk(key, stack.fence.ticket(key))
-        if stack.absences is not None and not loading and stack.absences.find(key) is not None:
+        if stack.absences is not None and not loading and (memo := stack.absences.find(key)) is not None:
+            walk.expires = memo.until
             return walk
         failures: dict[int, Failure] = {}
         for rung in stack.rungs:
@@ -86,7 +88,7 @@ class Reads:
         walks = {key: Walk(key, ticket(key)) for key in keys}
         lacking: Sequence[Walk] = list(walks.values())
         if stack.absences is not None and not loading:
-            lacking = [walk for walk in lacking if stack.absences.find(walk.key) is None]
+            lacking = _unremembered(lacking, stack.absences)
         failures: dict[int, Failure] = {}
         for rung in stack.rungs:
             if not lacking:
@@ -260,6 +262,17 @@ class Reads:
         index = self._stack.plan.decisive(failures) if failures else None
         if index is not None:
             raise self._stack.refusal(self._stack.rungs[index], operation, failures[index])
+
+
+def _unremembered(walks: Iterable[Walk], absences: Memos[bool]) -> list[Walk]:
+    """The walks for which layers have to be asked; the others learn until when nothing is remembered to be there."""
+    lacking: list[Walk] = []
+    for walk in walks:
+        if (memo := absences.find(walk.key)) is None:
+            lacking.append(walk)
+        else:
+            walk.expires = memo.until
+    return lacking
 
 
 def _note(walk: Walk, rung: Rung, answer: Answer, before: float) -> bool:

@@ -24,7 +24,8 @@ class Walk:
         tokens: what each layer asked so far gave with its answer.
         entry: what was found, or None.
         source: the place of the layer that had it; the number of layers if a loader gave it.
-        expires: the moment at which its fresh life ends, on the store's monotonic clock; None: never.
+        expires: the moment at which its fresh life ends, on the store's monotonic clock; None: never. Without an entry
+            the moment until which it is remembered that there is nothing; None: it is not.
         spent: the moment at which its stale life ends, in the lowest layer that it was offered so far; None: never.
         stale: whether its fresh life has ended, and it stands in for what could not be had.
     """

@@ -112,7 +112,7 @@ class DelegatedStore(Observed, Generic[V]):
                 layers that may still be asked; what they know too late is not waited for.
 
         Raises:
-            NotFound: there is nothing, and no default was given.
+            NotFound: there is nothing, or that is remembered (`LoadPolicy.absent_ttl`), and no default was given.
             LayerError: a layer that might have had it failed or was out of time (`LayerTimeoutError`), no other had it,
                 and nothing stale could stand in; a default does not cover that.
         """
@@ -135,7 +135,8 @@ class DelegatedStore(Observed, Generic[V]):
             deadline: as for `get`.
 
         Returns:
-            `Hit`, `Miss` or `Failed`.
+            `Hit`, `Miss` or `Failed`; `Absent` instead of `Miss` where no layer had to be asked, because the store's
+            `LoadPolicy` has an `absent_ttl` and an earlier read found nothing.
         """
         answer: Lookup[V] = self._do(StoreVerb.LOOKUP, (key,), **self._by(deadline))
         return answer

@@ -27,7 +27,8 @@ class LoadPolicy:
         jitter: the share, from 0 to below 1, by which a loaded value's ttl is shortened at most, at random, so that
             what was loaded together does not end together.
         absent_ttl: seconds for which it is remembered, in this process, that there is nothing under a key; None does
-            not remember it. A write of the key by this store ends it; one by another process does not.
+            not remember it. A write of the key by this store ends it; one by another process does not. `lookup` then
+            answers `Absent`.
         failed_ttl: seconds for which a failed load is not tried again, and its error raised instead; None tries again.
         lease: seconds for which a process that loads a key keeps the others of a fleet from loading it as well, where a
             layer can (`Leases`, such as Redis): as long as a load may take. They wait for what it stores, for the

@@ -1,11 +1,12 @@
-"""The three answers of a lookup, each a type of its own: something is there, nothing is there, a layer failed.
+"""The four answers of a lookup, each a type of its own.
 
-A stored None is a `Hit`. Made for `match`::
+Something is there, it is remembered that nothing is, nothing was found, a layer failed. A stored None is a `Hit`.
+Made for `match`::
 
     match store.lookup("user:1"):
         case Hit(value=user, layer=layer):
             ...
-        case Miss():
+        case Absent() | Miss():
             ...
         case Failed(error=error):
             ...
@@ -18,7 +19,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from wellwired.errors import StoreError
 
-__all__ = ["Failed", "Hit", "Lookup", "Miss"]
+__all__ = ["Absent", "Failed", "Hit", "Lookup", "Miss"]
 
 V = TypeVar("V")
 
@@ -43,8 +44,27 @@ class Hit(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """Nothing is there, as is remembered from an earlier read; no layer was asked now.
+
+    Only a store whose `LoadPolicy` has an `absent_ttl` remembers that. For `get` it is the same as a `Miss`.
+
+    Args:
+        key: the key.
+        layer: the name of the layer that was the last to say so then: the lowest one.
+        layer_index: its place.
+        left: seconds for which it is still remembered, unless the key is written before.
+    """
+
+    key: str
+    layer: str
+    layer_index: int
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
 class Miss:
-    """Nothing is there: every layer that could hold the truth said so.
+    """Nothing was found: every layer that could hold the truth was asked now and said so.
 
     Args:
         key: the key.
@@ -66,4 +86,4 @@ class Failed:
     error: StoreError
 
 
-Lookup: TypeAlias = Hit[V] | Miss | Failed
+Lookup: TypeAlias = Hit[V] | Absent | Miss | Failed
