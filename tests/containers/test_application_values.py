@@ -124,10 +124,35 @@ def test_a_memory_layer_writes_nothing(environment: pytest.MonkeyPatch) -> None:
         Shop().settings()
 
 
-def test_a_type_that_is_not_there_is_named(environment: pytest.MonkeyPatch) -> None:
-    """With its layer, when the store is built."""
+def test_a_type_that_is_not_there_is_a_fault_before_anything_is_opened(environment: pytest.MonkeyPatch) -> None:
+    """`check()` names each such layer by its store's variable, for all stores at once."""
     layers(environment, type="no.such.module:Profile")
+    other = [{"name": "sql.main", "primary": True, "type": f"{__name__}:Nobody"}]
+    environment.setenv("SHOP__STORES__PRICES__LAYERS", json.dumps(other))
     shop = Shop()
-    with pytest.raises(SettingsError, match=r"redis.cache: the type no.such.module:Profile cannot be used"):
-        shop.stores["users"]()
-    shop.stop()
+    with pytest.raises(ExceptionGroup) as caught:
+        shop.check()
+    assert [type(error) for error in caught.value.exceptions] == [SettingsError] * 3
+    faults = sorted(" ".join(error.faults) for error in caught.value.exceptions if isinstance(error, SettingsError))
+    users, prices = "SHOP__STORES__USERS__LAYERS: layer", "SHOP__STORES__PRICES__LAYERS: layer"
+    cannot = "the type no.such.module:Profile cannot be used (ModuleNotFoundError)"
+    assert faults[0].startswith(f"{prices} sql.main: the type {__name__}:Nobody cannot be used (AttributeError)")
+    assert faults[1].startswith(f"{users} redis.cache: {cannot}") and faults[2].startswith(
+        f"{users} sql.main: {cannot}"
+    )
+    assert all(fault.endswith("write it as module:name") for fault in faults)
+
+
+def test_a_type_that_no_codec_can_check_is_a_fault_as_well(environment: pytest.MonkeyPatch) -> None:
+    """What can be imported and is no type is told by `check()` too."""
+    layers(environment, codec="json", type=f"{__name__}:KEY")
+    with pytest.raises(ExceptionGroup, match="cannot be started: 2 faults"):
+        Shop().check()
+
+
+def test_types_that_are_there_pass_the_check(environment: pytest.MonkeyPatch) -> None:
+    """Nothing is built for it but the settings."""
+    layers(environment, type=f"{__name__}:Profile")
+    shop = Shop().check()
+    opened = {provider.name: provider.initialized for provider in shop.traverse(types=[providers.Resource])}
+    assert {"sql.main", "redis.cache", "stores.users"} <= opened.keys() and not any(opened.values())

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wellwired.containers import pools, providers
-from wellwired.containers._values import written_by
-from wellwired.errors import MissingExtraError
+from wellwired.containers._values import type_fault, written_by
+from wellwired.errors import MissingExtraError, SettingsError
 from wellwired.handlers import Registry
 from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy
 from wellwired.stores import DelegatedStore, Layer, LoadPolicy, MemoryStore
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "database",
+    "layered",
     "letters",
     "make_manager",
     "make_metrics",
@@ -234,6 +235,26 @@ def make_metrics(settings: MetricsSettings) -> Metrics:
         return PrometheusMetrics(namespace=settings.namespace)
     except MissingExtraError:
         return NoMetrics()
+
+
+def layered(settings: Settings) -> Mapping[str, StoreSettings]:
+    """The settings of the stores, once every type that one of their layers names has been imported.
+
+    Args:
+        settings: the application's.
+
+    Raises:
+        SettingsError: types cannot be used; names each by the variable of its store.
+    """
+    faults = [
+        f"{variable(settings, 'stores', 'layers', key)}: {fault}"
+        for key, one in settings.stores.items()
+        for layer in one.layers
+        if (fault := type_fault(layer))
+    ]
+    if faults:
+        raise SettingsError(faults)
+    return settings.stores
 
 
 def store(

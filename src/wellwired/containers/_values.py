@@ -11,7 +11,7 @@ from wellwired.errors import SettingsError
 if TYPE_CHECKING:
     from wellwired.settings import LayerSettings
 
-__all__ = ["written_by"]
+__all__ = ["type_fault", "written_by"]
 
 
 def written_by(settings: LayerSettings, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -32,6 +32,23 @@ def written_by(settings: LayerSettings, keys: tuple[str, ...]) -> dict[str, Any]
 
     signer = Signer(*keys) if keys else None
     return {"codec": _codec(settings, signer), "compression": _compression(settings), "signer": signer}
+
+
+def type_fault(settings: LayerSettings) -> str:
+    """Why values of the type that a layer's settings name cannot be written; "" if they can, or none is named.
+
+    Imports the type's module.
+
+    Args:
+        settings: the layer's settings.
+    """
+    if settings.type is None:
+        return ""
+    try:
+        _codec(settings, None)
+    except SettingsError as error:
+        return error.faults[0]
+    return ""
 
 
 def _codec(settings: LayerSettings, signer: Any) -> Any:

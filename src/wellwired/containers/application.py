@@ -87,7 +87,7 @@ class Application(Container):
     own_layers: providers.Dict = providers.Dict()
     store_middleware: providers.List = providers.List()
     stores: providers.Named[DelegatedStore[Any]] = providers.Named(
-        settings.provided.stores,
+        providers.Callable(building.layered, settings),
         building.store,
         variable=providers.Callable(building.variable, settings, "stores", "layers"),
         deps={"sql": sql, "redis": redis, "own_layers": own_layers, "middleware": store_middleware},
