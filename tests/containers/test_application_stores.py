@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, generate_latest
 from pydantic_settings import SettingsConfigDict
 
 from wellwired import Application, DelegatedStore, Layer, MemoryStore, Settings, providers
 from wellwired.errors import SettingsError
+from wellwired.middleware import NoMetrics
 from wellwired.middleware.breaker import BreakerPolicy
+from wellwired.middleware.prometheus import PrometheusMetrics
 from wellwired.stores import LoadPolicy
 
 LAYERS = [
@@ -94,3 +97,52 @@ def test_what_cannot_be_meant_is_a_fault_of_its_variable(
         Shop().start()
     text = "".join(str(error) for error in getattr(raised.value, "exceptions", [raised.value]))
     assert "SHOP__STORES__PRICES__LAYERS" in text and complaint in text.lower()
+
+
+def counting(registry: CollectorRegistry) -> type[Shop]:
+    """The application with metrics in a registry of the test's own."""
+
+    class Counting(Shop):
+        metrics = providers.Singleton(lambda: PrometheusMetrics(registry=registry))
+
+    return Counting
+
+
+def test_what_the_stores_of_an_application_count_is_scraped() -> None:
+    """Without a line of the application's own, by the store's dotted name and the layer's."""
+    registry = CollectorRegistry()
+    with counting(registry)() as shop:
+        assert shop.stores["prices"]().layers[2].store.create_table() is None  # type: ignore[attr-defined]
+        shop.stores["prices"]().set("tea", 3)
+        assert shop.stores["prices"]().get("tea") == 3
+        labels = {"store": "stores.prices", "layer": "memory"}
+        assert registry.get_sample_value("wellwired_store_hits_total", labels) == 1
+        labels["layer"] = "redis.cache"
+        assert registry.get_sample_value("wellwired_store_circuit_state", labels) == 0
+
+
+def test_a_scrape_builds_no_store() -> None:
+    """An application that is not started, or never asks for its store, has none to show."""
+    registry = CollectorRegistry()
+    shop = counting(registry)()
+    shop.metrics()
+    assert b"stores.prices" not in generate_latest(registry)
+    assert not any(resource.initialized for resource in shop.traverse(types=[providers.Resource]))
+
+
+def test_a_store_needs_no_metrics_that_watch() -> None:
+    """Metrics of an application's own that only record writes, or none at all, are enough."""
+    shop = Shop(metrics=NoMetrics())
+    with shop:
+        assert len(shop.stores["prices"]().layers) == 3
+
+
+def test_metrics_that_stand_in_for_others_show_the_stores() -> None:
+    """A test that overrides the metrics sees what the stores count from then on; afterwards the others do again."""
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    series = "wellwired_store_loads_total", {"store": "stores.prices"}
+    with counting(registry)() as shop:
+        with shop.overriding({"metrics": PrometheusMetrics(registry=other)}):
+            assert other.get_sample_value(*series) == 0
+        assert registry.get_sample_value(*series) == 0
+        assert generate_latest(registry).decode().count("wellwired_store_loads_total{") == 1

@@ -13,7 +13,7 @@ from wellwired.containers import pools, providers
 from wellwired.containers._values import type_fault, written_by
 from wellwired.errors import MissingExtraError, SettingsError
 from wellwired.handlers import Registry
-from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy
+from wellwired.middleware import BreakerPolicy, NoMetrics, RetryBudget, RetryPolicy, Watching
 from wellwired.stores import DelegatedStore, Layer, LoadPolicy, MemoryStore
 from wellwired.writers import GroupCommit, WriteManager
 from wellwired.writers.dead_letters import NoLetters, fernet
@@ -45,6 +45,7 @@ __all__ = [
     "make_manager",
     "make_metrics",
     "member_of",
+    "open_store",
     "redis_server",
     "store",
     "store_finder",
@@ -265,14 +266,16 @@ def store(
     redis: Family,
     own_layers: Provider,
     middleware: Provider,
+    metrics: Provider,
 ) -> providers.Resource[DelegatedStore[Any]]:
-    """The layered store ``stores.<key>``; closing it drains its back-fills."""
+    """The layered store ``stores.<key>``; closing it drains its back-fills. Metrics may watch it."""
     namespace = settings.namespace or key
     keys = tuple(key.get_secret_value() for key in settings.signing_keys)
     layers = [_layer(one, namespace, sql=sql, redis=redis, own_layers=own_layers, keys=keys) for one in settings.layers]
     made: providers.Resource[DelegatedStore[Any]] = providers.Resource(
-        DelegatedStore,
+        open_store,
         providers.List(*layers),
+        metrics,
         middleware=middleware,
         name=f"stores.{key}",
         patience=settings.loads.patience,
@@ -280,6 +283,20 @@ def store(
     )
     # A delegated store begins afresh in a forked child by itself.
     return made.closed_by(lambda opened: opened.close()).renewed_by(lambda _opened: None)
+
+
+def open_store(layers: Iterable[Layer], metrics: Metrics, **options: Any) -> DelegatedStore[Any]:
+    """A layered store that metrics watch if they can.
+
+    Args:
+        layers: from the first to be read to the last.
+        metrics: the backend of the application.
+        options: the others of `DelegatedStore`.
+    """
+    opened = DelegatedStore[Any](list(layers), **options)
+    if isinstance(metrics, Watching):
+        metrics.watch(opened)
+    return opened
 
 
 def _layer(

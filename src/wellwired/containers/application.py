@@ -34,7 +34,7 @@ class Application(Container):
     ==================  ==============================================================================
     ``settings``        a `Settings`; replace it for another prefix or more settings
     ``logging``         structlog configured while the container runs, unless the application did so
-    ``metrics``         for Prometheus if the extra is installed
+    ``metrics``         for Prometheus if the extra is installed: counts writes, and shows what the stores have counted
     ``sql``             a family of engines: ``sql.main`` from ``WELLWIRED__SQL__MAIN__URL``
     ``redis``           a family of clients: ``redis.cache`` from ``WELLWIRED__REDIS__CACHE__URL``
     ``embedded``        the Redis servers inside this process, behind ``memory://``
@@ -90,7 +90,13 @@ class Application(Container):
         providers.Callable(building.layered, settings),
         building.store,
         variable=providers.Callable(building.variable, settings, "stores", "layers"),
-        deps={"sql": sql, "redis": redis, "own_layers": own_layers, "middleware": store_middleware},
+        deps={
+            "sql": sql,
+            "redis": redis,
+            "own_layers": own_layers,
+            "middleware": store_middleware,
+            "metrics": metrics,
+        },
     )
 
     dead_letters: providers.Singleton[DeadLetters] = providers.Singleton(

@@ -16,7 +16,7 @@ from wellwired.middleware.chain import (
 from wellwired.middleware.events import Observer, RetryEvent, WriteEvent
 from wellwired.middleware.limit import time_limit
 from wellwired.middleware.logging import SILENT, Logger, WriteLog, logged
-from wellwired.middleware.metrics import Metrics, NoMetrics, measured
+from wellwired.middleware.metrics import Metrics, NoMetrics, Watched, Watching, measured
 from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice, Noticing
 from wellwired.middleware.observe import observed
 from wellwired.middleware.policy import RetryPolicy
@@ -50,6 +50,8 @@ __all__ = [
     "RetryPolicy",
     "StoreMiddleware",
     "StoreNext",
+    "Watched",
+    "Watching",
     "WriteEvent",
     "WriteLog",
     "WriteMiddleware",

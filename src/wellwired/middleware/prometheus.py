@@ -1,4 +1,4 @@
-"""The numbers of writes for Prometheus: a counter, a histogram of durations, a counter of retries.
+"""The numbers of writes and of layered stores for Prometheus.
 
 ==============================================  ========================================
 ``wellwired_writes_total``                      writes that are over
@@ -13,6 +13,28 @@ The first three have the labels ``writer``, ``target``, ``type`` and ``code``, a
 others have their own: the ``store``, the ``target``, and ``code``, ``outcome`` and ``result``. A label's value is
 never a name that a caller made up: where nothing is registered under it, it is ``unknown``, so that wrong requests
 cannot grow the series without end. Series are looked up once and kept.
+
+Of stores that are watched, those of an `Application` by itself, what they counted is read at each scrape; an operation
+of a store calls nothing here. Each layer has, with the labels ``store`` and ``layer``:
+
+==============================================  ========================================
+``wellwired_store_hits_total``                  reads that the layer answered
+``wellwired_store_misses_total``                reads that it had nothing for
+``wellwired_store_failures_total``              calls of it that raised
+``wellwired_store_timeouts_total``              calls of it that were out of time
+``wellwired_store_skipped_total``               calls that its open breaker kept from it
+``wellwired_store_stale_total``                 stale values that it served
+``wellwired_store_fills_total``                 values that it was given by back-fill
+``wellwired_store_fills_refused_total``         fills that a write had overtaken
+``wellwired_store_doubtful_keys``               keys of it that a write could not reach
+``wellwired_store_layer_doubted``               1 if that holds for all of its keys
+``wellwired_store_layer_failing``               1 if its last call raised
+``wellwired_store_circuit_state``               as above, if it has a breaker
+==============================================  ========================================
+
+and each store ``wellwired_store_loads_total``, ``…_load_joins_total``, ``…_refreshes_total``,
+``…_refreshes_left_out_total``, ``…_fills_dropped_total``, ``…_events_untold_total``, ``…_listener_errors_total`` and
+``wellwired_store_fills_pending``. prometheus_client's mode for several processes shows no such numbers.
 """
 
 from __future__ import annotations
@@ -20,12 +42,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from wellwired.errors import ErrorCode, MissingExtraError, RegistrationError
+from wellwired.middleware._scraped import STATES, StoreCollector
 from wellwired.middleware.batches import BatchEvent
 from wellwired.middleware.events import WriteEvent
+from wellwired.middleware.metrics import Watched
 from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice
 
 if TYPE_CHECKING:
@@ -39,9 +63,6 @@ BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _LABELS = ("writer", "target", "type", "code")
 
 
-_STATES = {"closed": 0, "half-open": 1, "open": 2}
-
-
 class _Families(NamedTuple):
     writes: Counter
     durations: Histogram
@@ -49,6 +70,7 @@ class _Families(NamedTuple):
     evictions: Counter
     circuits: Gauge
     letters: Counter
+    stores: StoreCollector
 
 
 class _Series(NamedTuple):
@@ -137,10 +159,18 @@ class PrometheusMetrics:
             case EvictionFailed():
                 self._made.evictions.labels(notice.store).inc()
             case CircuitChanged():
-                self._made.circuits.labels(notice.target).set(_STATES[notice.state])
+                self._made.circuits.labels(notice.target).set(STATES[notice.state])
             case LetterKept() | LetterLost():
                 result = "kept" if isinstance(notice, LetterKept) else "lost"
                 self._made.letters.labels(notice.code, notice.outcome, result).inc()
+
+    def watch(self, store: Watched, /) -> None:
+        """Shows what a layered store has counted, at each scrape from now on; does not keep it alive.
+
+        Args:
+            store: a `DelegatedStore`; takes the place of one of the same name.
+        """
+        self._made.stores.watch(store)
 
     def _found(self, labels: tuple[str, ...]) -> _Series:
         series = self._series.get(labels)
@@ -181,8 +211,9 @@ def _registered(registry: CollectorRegistry, namespace: str, buckets: Sequence[f
         Counter("evictions_failed", "Evictions of changed keys that failed.", ("store",), namespace, registry=None),
         Gauge("circuit_state", "0 closed, 1 half-open, 2 open.", ("target",), namespace, registry=None),
         Counter("dead_letters", "Dead letters.", ("code", "outcome", "result"), namespace, registry=None),
+        StoreCollector(namespace),
     )
-    done: list[Counter | Gauge | Histogram] = []
+    done: list[Any] = []
     try:
         for family in families:
             registry.register(family)
@@ -190,7 +221,6 @@ def _registered(registry: CollectorRegistry, namespace: str, buckets: Sequence[f
     except ValueError as error:
         for family in done:
             registry.unregister(family)
-        raise RegistrationError(
-            f"the registry already has series named {namespace}_write…; give another namespace or registry"
-        ) from error
+        taken = f"the registry already has series named {namespace}_write… or {namespace}_store…"
+        raise RegistrationError(f"{taken}; give another namespace or registry") from error
     return families
