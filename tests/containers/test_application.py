@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from pydantic_settings import SettingsConfigDict
+from sqlalchemy import event
 
 from wellwired import (
     Application,
@@ -257,7 +258,7 @@ def test_the_settings_say_how_writes_go_together(sqlite_url: str) -> None:
         engine = shop.sql["main"]()
         orders.create(engine)
         commits: list[Any] = []
-        sa.event.listen(engine, "commit", commits.append)
+        event.listen(engine, "commit", commits.append)
         batch = [WriteRequest("sql.main", "order_placed", {"order_id": str(n), "cents": n}) for n in range(5)]
         assert shop.write_manager().write_many(batch).failed == {}
         assert len(commits) == 3

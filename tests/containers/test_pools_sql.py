@@ -321,7 +321,11 @@ def test_a_write_begins_once(open_engine: Open, sqlite_url: str) -> None:
     event.listen(engine, "checkout", lambda driver, *_: driver.set_trace_callback(sent.append))
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE t (id INTEGER)"))
-    add = FunctionHandler(lambda _, c: c.execute(sa.text("INSERT INTO t VALUES (1)")).rowcount, type="add")
+
+    def insert(_: WriteRequest, connection: sa.Connection) -> None:
+        connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+
+    add = FunctionHandler(insert, type="add")
     request = WriteRequest("sql.main", "add", {})
     SQLWriter("sql.main", engine).write(request, handler=add, deadline=Deadline.after(60))
     with engine.begin() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import datetime
@@ -11,7 +12,7 @@ import pathlib
 import re
 import threading
 import uuid
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import pytest
@@ -55,6 +56,16 @@ class Open:
     held: Any
 
 
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled(abc.ABC):
+    """A frozen dataclass to be derived from."""
+
+    label: str
+
+
 class Struct(msgspec.Struct, frozen=True):
     """A frozen struct."""
 
@@ -65,6 +76,69 @@ class OpenStruct(msgspec.Struct):
     """A struct that can be changed."""
 
     held: Any
+
+
+class Noted:
+    """A class with a place for a note."""
+
+    __slots__ = ("notes",)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenNoted(Noted):
+    """A frozen dataclass whose base has a slot that is no field."""
+
+    held: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenList(list[Any]):
+    """A frozen dataclass that is a list besides."""
+
+    held: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenDeque(collections.deque[Any]):
+    """A frozen dataclass that is a deque besides."""
+
+    held: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    """A frozen dataclass that is an exception, whose traceback may be set and which cannot be copied."""
+
+    held: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Box(Generic[T], Labelled):
+    """A frozen dataclass with a type parameter, derived from a frozen one."""
+
+    held: T
+
+
+@dataclasses.dataclass(frozen=True)
+class Unset:
+    """A frozen dataclass with a field that is left without a value."""
+
+    held: Any
+    later: Any = dataclasses.field(init=False, compare=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnsetSlots:
+    """The same with slots."""
+
+    held: Any
+    later: Any = dataclasses.field(init=False, compare=False)
+
+
+class DerivedStruct(Struct, frozen=True):
+    """A frozen struct derived from another."""
+
+    more: Any = None
 
 
 class Text(str):
@@ -85,12 +159,12 @@ class Careful:
 
 IMMUTABLE = [
     "text", b"bytes", 1, 2**80, 1.5, 1j, True, None, ..., (), (1, ("a", None)), frozenset({1, ("a",)}), Colour.RED,
-    Point(1, (2,)), Frozen("a"), Frozen(Frozen((1,))), FrozenSlots(1), Struct("a"), range(3), re.compile("a"), int, len,
+    Point(1, (2,)), Frozen("a"), Frozen(Frozen((1,))), FrozenSlots(1), Struct("a"), DerivedStruct(1, (2,)), Box("b", (1,)), Unset(1), UnsetSlots(1), range(3), re.compile("a"), int, len,
     uuid.UUID(int=1), decimal.Decimal("1.5"), datetime.date(2026, 1, 1), datetime.timedelta(1), pathlib.Path("a"),
 ]  # fmt: skip
 CHANGEABLE = [
     [], {}, set(), bytearray(b"a"), [1, [2]], {"a": {"b": [1]}}, {"a": 1}, {1, 2}, ([],), (1, {"a": []}), Point(1, []),
-    Frozen([1]), FrozenSlots({"a": 1}), Struct([1]), Open(1), OpenStruct([1]), collections.Counter("aab"),
+    Frozen([1]), FrozenSlots({"a": 1}), Struct([1]), DerivedStruct(1, [2]), Box("b", [1]), Unset([1]), Open(1), OpenStruct([1]), collections.Counter("aab"),
     collections.OrderedDict(a=[1]), collections.deque([1]), {(1, 2): [3]}, {"a": Open([1])}, [Frozen([])],
 ]  # fmt: skip
 JSON = st.recursive(
@@ -174,10 +248,18 @@ def test_a_frozen_object_that_holds_more_than_its_fields_is_copied() -> None:
     assert copied(value) is not value
 
 
+@pytest.mark.parametrize("value", [FrozenNoted(1), FrozenList(1), FrozenDeque(held=1)], ids=kind)
+def test_a_frozen_class_that_has_more_than_its_fields_is_not_trusted(value: Any) -> None:
+    """What its base keeps may be changed, however frozen its fields are: a reader gets an object of its own."""
+    private, thaw = keep(value)
+    assert thaw is not None and private is not value and thaw(private) is not private
+    assert type(private) is type(value) and private.held == 1
+
+
 def test_what_cannot_be_copied_raises() -> None:
     """Whatever its type raises."""
-    for value in (threading.Lock(), [threading.Lock()], {"a": (threading.Lock(),)}):
-        with pytest.raises(TypeError):
+    for value in (threading.Lock(), [threading.Lock()], {"a": (threading.Lock(),)}, FrozenError(1)):
+        with pytest.raises((TypeError, dataclasses.FrozenInstanceError)):
             keep(value)
 
 

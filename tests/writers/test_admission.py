@@ -98,15 +98,9 @@ def safe(request: WriteRequest, connection: Any) -> None:
     """Nothing, as often as one likes."""
 
 
-class Keeper(MemoryWriter):
-    """A writer that says whether it keeps keys."""
-
-    keeps_keys = True
-
-
 def test_what_may_be_sent_twice() -> None:
     """What is idempotent, and what has a key at a writer that keeps keys; nothing else."""
-    plain, keeper = MemoryWriter("sql.main"), Keeper("sql.main")
+    plain, keeper = MemoryWriter("sql.main"), MemoryWriter("sql.main", keeps_keys=True)
     assert not repeatable(request(), put, plain)
     assert not repeatable(request(), put, keeper)
     assert repeatable(request(idempotency_key="k"), put, keeper)

@@ -139,11 +139,7 @@ def test_an_open_outcome_is_sent_again_where_that_is_harmless() -> None:
 
 def test_a_writer_that_keeps_keys_may_be_asked_again() -> None:
     """It is its business that the write takes effect once."""
-
-    class Keeper(MemoryWriter):
-        keeps_keys = True
-
-    manager, writer = managed(Keeper("sql.main", handlers=Registry(put)))
+    manager, writer = managed(MemoryWriter("sql.main", handlers=Registry(put), keeps_keys=True))
     writer.fail_next(open_commit(), applied=True)
     assert manager.write(request(idempotency_key="k")).attempts == 2
     writer.fail_next(open_commit(), applied=True)
