@@ -603,6 +603,16 @@ def test_no_caller_changes_what_another_reads() -> None:
     assert store.get("a") == {"tags": ["x"]}
 
 
+@pytest.mark.parametrize(("value", "share"), [(("x", ("y",)), False), (["x"], True)])
+def test_only_the_immutable_is_shared_unless_a_layer_is_told_to(value: Any, share: bool) -> None:
+    """One object for all readers if nobody can change it, or if the memory layer has `share`."""
+    store = stack(MemoryStore(share=share))
+    store.set("a", value)
+    reads = [store.get("a"), store.get_many(["a"])["a"], store.get_or_load("a", str)]
+    reads.append(store.lookup("a").value)  # type: ignore[union-attr]
+    assert all(read is value for read in reads)
+
+
 # --- middleware
 
 

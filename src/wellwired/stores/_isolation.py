@@ -21,7 +21,7 @@ import re
 import types
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
 __all__ = ["Thaw", "copied", "keep"]
 
@@ -34,6 +34,7 @@ _PATHS = (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pat
 _ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
 _PARTS_OF_PROGRAMS = (type, type(...), range, re.Pattern, types.FunctionType, types.BuiltinFunctionType)
 _LEAVES: frozenset[type] = frozenset((*_TEXTS_AND_NUMBERS, *_TIMES, *_PATHS, *_ADDRESSES, *_PARTS_OF_PROGRAMS))
+_IN_C = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 # A program that makes classes at run time must not fill the memory with them.
 _REMEMBERED_TYPES = 4096
 
@@ -127,10 +128,24 @@ def _frozen(names: tuple[str, ...]) -> Thaw:
         extra = getattr(value, "__dict__", None)
         if extra and not extra.keys() <= set(names):
             return copy.deepcopy(value)
-        held = [getattr(value, name) for name in names]
+        held = [getattr(value, name, None) for name in names]  # one may have been left without a value
         return value if all(_copied(item) is item for item in held) else copy.deepcopy(value)
 
     return copier
+
+
+def _bare(kind: type, names: tuple[str, ...]) -> bool:
+    """Whether objects of a class have no place for anything beside these fields and a `__dict__`.
+
+    A base that is written in C, such as list or Exception, may keep what its methods can change; so may a slot.
+    """
+    for base in kind.__mro__:
+        if base in (object, Generic) or base.__module__ in ("msgspec", "msgspec._core"):
+            continue
+        for name, member in vars(base).items():
+            if isinstance(member, _IN_C) or (type(member) is types.MemberDescriptorType and name not in names):
+                return False
+    return True
 
 
 def _choose(kind: type) -> Thaw:
@@ -139,10 +154,12 @@ def _choose(kind: type) -> Thaw:
     if "__deepcopy__" in dir(kind):
         return copy.deepcopy
     if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        return _frozen(tuple(field.name for field in dataclasses.fields(kind)))
+        fields = tuple(field.name for field in dataclasses.fields(kind))
+        return _frozen(fields) if _bare(kind, fields) else copy.deepcopy
     # msgspec is recognised by what it leaves on a class: importing it here would cost every program that lacks structs.
     if getattr(getattr(kind, "__struct_config__", None), "frozen", False):
-        return _frozen(kind.__struct_fields__)  # type: ignore[attr-defined]
+        fields = kind.__struct_fields__  # type: ignore[attr-defined]
+        return _frozen(fields) if _bare(kind, fields) else copy.deepcopy
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return _frozen(tuple(kind._fields))  # pyright: ignore[reportAttributeAccessIssue]
     return copy.deepcopy
