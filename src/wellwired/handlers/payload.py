@@ -73,13 +73,9 @@ def validate_many(
     payloads = [request.payload for request in requests]
     model: PayloadModel | None = getattr(handler, "payload_model", None)
     if model is not None and set(map(type, payloads)) == {dict} and _is_by_msgspec(model):
-        import msgspec
-
-        try:
-            # One call for all of them: nearly always they all fit, and it takes a tenth of the time.
-            return msgspec.convert(payloads, list[model]), {}  # type: ignore[valid-type]
-        except Exception:  # noqa: BLE001, S110 - said below, for each that does not fit
-            pass
+        fitting = _all_fitting(model, payloads)
+        if fitting is not None:
+            return fitting, {}
     faults: dict[int, InvalidRequestError] = {}
     for position, request in enumerate(requests):
         try:
@@ -120,6 +116,17 @@ def _made(model: PayloadModel) -> Convert:
 
 def _is_by_pydantic(model: PayloadModel) -> bool:
     return hasattr(model, "__pydantic_validator__") or hasattr(model, "__pydantic_fields__")
+
+
+def _all_fitting(model: PayloadModel, payloads: list[Any]) -> list[Any] | None:
+    """All payloads converted in one call, which takes a tenth of the time; None if one of them does not fit."""
+    import msgspec
+
+    try:
+        converted: list[Any] = msgspec.convert(payloads, list[model])  # type: ignore[valid-type]
+    except Exception:  # noqa: BLE001 - a model's own checks may raise anything; which one it was is found one by one
+        return None
+    return converted
 
 
 def _is_by_msgspec(model: PayloadModel) -> bool:

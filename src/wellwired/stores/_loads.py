@@ -31,6 +31,7 @@ from wellwired.stores._rungs import Failure
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
 from wellwired.stores._writes import Writes
+from wellwired.stores.events import LoadFailed
 from wellwired.stores.loading import LoadPolicy, entry_of
 from wellwired.stores.protocols import Entry
 
@@ -55,7 +56,7 @@ class Loads:
         self._patience, self._policy = patience, policy
         self.flights = Flights(stack.fence, share=stack.sharing, now=stack.now)
         self.workers = Callers(f"wellwired-loads-{stack.name}", policy.workers)
-        self.loads = self.refreshes = self.refreshes_left_out = 0
+        self.loads = self.refreshes = self.refreshes_left_out = self.failed_in_background = 0
         memory: Memos[Exception] | None = None
         if policy.absent_ttl is not None or policy.failed_ttl is not None:
             memory = Memos(1.0, stack.fence, stack.clock)
@@ -210,8 +211,9 @@ class Loads:
     def _lead_quietly(self, flight: Flight, key: str, loader: Loader, ttl: float | None, *, anew: bool = False) -> None:
         try:
             self._lead(flight, key, loader, ttl, anew=anew)
-        except Exception:  # noqa: BLE001, S110 - those who wait for the flight are told
-            pass
+        except Exception as error:  # noqa: BLE001 - told to those who wait for the flight, and to listeners
+            self.failed_in_background += 1
+            self._stack.background.announce(LoadFailed(key, type(error).__qualname__, self._stack.name))
 
     def _refresh(self, walk: Walk, loader: Loader, ttl: float | None) -> None:
         """Has a value that is about to end loaded anew, unless somebody is at it."""

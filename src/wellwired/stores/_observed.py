@@ -63,6 +63,7 @@ class Observed:
             listener_errors=stack.listeners.errors,
             refreshes=loads.refreshes,
             refreshes_left_out=loads.refreshes_left_out,
+            failed_in_background=loads.failed_in_background,
         )
 
     def explain(self, key: str, *, deadline: float | Deadline | None = None) -> Explanation:

@@ -17,6 +17,7 @@ __all__ = [
     "LayerFailed",
     "LayerTurned",
     "Listener",
+    "LoadFailed",
     "ServedStale",
     "StoreEvent",
     "ValueDamaged",
@@ -160,6 +161,23 @@ class ServedStale:
     store: str = ""
 
 
-StoreEvent: TypeAlias = BackFill | FillRefused | FillDropped | LayerFailed | LayerTurned | ServedStale | ValueDamaged
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """A load in the background has failed; a caller's own load raises instead, for those who wait for it.
+
+    Args:
+        key: the key.
+        error: the type of the error; its text may quote data and is left out.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    error: str
+    store: str = ""
+
+
+StoreEvent: TypeAlias = (
+    BackFill | FillRefused | FillDropped | LayerFailed | LayerTurned | LoadFailed | ServedStale | ValueDamaged
+)
 Listener: TypeAlias = Callable[[Any], object]
 """A function of one event; what it returns is not looked at."""

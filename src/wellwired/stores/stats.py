@@ -67,6 +67,7 @@ class StoreStats:
         listener_errors: calls of callbacks that raised.
         refreshes: loads in the background of values that were about to end.
         refreshes_left_out: such loads that were not begun because too many were waiting.
+        failed_in_background: loads in the background that failed, refreshes or others.
     """
 
     store: str
@@ -79,3 +80,4 @@ class StoreStats:
     listener_errors: int
     refreshes: int = 0
     refreshes_left_out: int = 0
+    failed_in_background: int = 0
