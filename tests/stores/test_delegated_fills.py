@@ -19,6 +19,7 @@ from wellwired.stores import (
     BackFill,
     DelegatedStore,
     FillDropped,
+    FillPlanned,
     FillPolicy,
     Layer,
     LayerFailed,
@@ -135,7 +136,7 @@ def test_a_callback_cannot_change_what_others_see() -> None:
 
 
 def test_every_event_is_told_to_those_who_want_all() -> None:
-    """A layer's failure is told with its type; fills are told to them too."""
+    """A layer's failure is told with its type; fills are told to them too, planned and made."""
     copy, primary = FakeStore(), filled("a")
     copy.fail.add("get")
     store = DelegatedStore[str]([MemoryStore(), copy, primary])
@@ -145,6 +146,7 @@ def test_every_event_is_told_to_those_who_want_all() -> None:
     store.flush(10)
     assert events == [
         LayerFailed(1, "fake", "get", "BrokenError", "store"),
+        FillPlanned("a", ("memory",), "fake-2", "store"),
         BackFill("a", "value of a", 0, False, "memory", "fake-2", 2, None, "store"),
     ]
 
@@ -233,7 +235,8 @@ def test_a_value_that_cannot_be_copied_is_not_filled() -> None:
     store.on_event(events.append)
     assert len(store.get("a")) == 1
     store.flush(10)
-    assert store.stats().dropped == 1 and events == [FillDropped("a", "uncopyable", "store")]
+    planned = FillPlanned("a", ("fake",), "fake-2", "store")
+    assert store.stats().dropped == 1 and events == [planned, FillDropped("a", "uncopyable", "store")]
 
 
 def test_a_fill_of_a_value_that_cannot_be_copied_is_not_told() -> None:

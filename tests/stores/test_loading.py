@@ -26,7 +26,7 @@ from wellwired.stores import (
     MemoryStore,
     Miss,
 )
-from wellwired.stores.events import LoadFailed
+from wellwired.stores.events import LoadFailed, StoreEvent
 from wellwired.stores.loading import entry_of
 from wellwired.stores.redis import RedisStore
 from wellwired.testing.clock import VirtualClock
@@ -127,16 +127,21 @@ def test_a_refresh_replaces_what_is_in_every_layer(virtual_clock: VirtualClock) 
 def test_a_refresh_that_fails_leaves_what_is_there(virtual_clock: VirtualClock) -> None:
     """Nobody hears of it but the counters and the listeners; the value lives on to its end."""
     store = stack(virtual_clock, MemoryStore(clock=virtual_clock), refresh_ahead=3.0)
-    told: list[LoadFailed] = []
-    store.on_event(lambda event: told.append(event) if isinstance(event, LoadFailed) else None)
+    told, heard = list[LoadFailed](), threading.Event()
+
+    def hear(event: StoreEvent) -> None:
+        if isinstance(event, LoadFailed):
+            told.append(event)
+            heard.set()
+
+    store.on_event(hear)
     source = Source("one", BrokenError("source"))
     store.get_or_load("a", source, ttl=10.0)
     virtual_clock.advance(8.0)
     assert store.get_or_load("a", source) == "one"
     settled(store)
-    store.flush(10)
     assert store.get("a") == "one" and store.stats().loads == 2
-    assert [(event.key, event.error) for event in told] == [("a", "BrokenError")]
+    assert heard.wait(10) and [(event.key, event.error) for event in told] == [("a", "BrokenError")]
     assert store.stats().failed_in_background == 1
     virtual_clock.advance(2.0)
     with pytest.raises(BrokenError):

@@ -9,6 +9,7 @@ from wellwired.stores.delegated import DelegatedStore
 from wellwired.stores.events import (
     BackFill,
     FillDropped,
+    FillPlanned,
     FillRefused,
     LayerFailed,
     LayerTurned,
@@ -50,6 +51,7 @@ __all__ = [
     "Fenced",
     "FencedMany",
     "FillDropped",
+    "FillPlanned",
     "FillPolicy",
     "FillRefused",
     "Hit",

@@ -102,6 +102,8 @@ class ManyLoads:
                 walk.find(entry, len(stack.rungs), now)
                 led[walk.key].land(entry.value, walk.expires)
         filled = [walk for walk in walks if walk.entry is not None]
+        if stack.listeners.want_any:
+            stack.tell_planned(len(stack.rungs), filled)
         make_fills(stack, len(stack.rungs), filled)
         for walk in filled:
             stack.present(walk.key)

@@ -162,6 +162,8 @@ class Loads:
         if anew:
             self._writes.renew(walk, entry)
             return
+        if stack.listeners.want_any:
+            stack.tell_planned(walk.source, (walk,))
         make_fills(stack, walk.source, (walk,))
         stack.present(walk.key)
 

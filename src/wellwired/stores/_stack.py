@@ -16,10 +16,10 @@ from wellwired.stores._isolation import copied
 from wellwired.stores._listeners import Listeners
 from wellwired.stores._memos import Memos
 from wellwired.stores._plans import WAITING_SHARE, StackPlan
-from wellwired.stores._rungs import Failure, Rung
+from wellwired.stores._rungs import UNASKED, Failure, Rung
 from wellwired.stores._walk import Walk
 from wellwired.stores.damage import Damage, DamageLog
-from wellwired.stores.events import FillDropped, LayerFailed, LayerTurned, Listener, ValueDamaged
+from wellwired.stores.events import FillDropped, FillPlanned, LayerFailed, LayerTurned, Listener, ValueDamaged
 from wellwired.stores.layer import FillPolicy, Layer
 from wellwired.stores.memory import MemoryStore
 
@@ -179,10 +179,22 @@ class Stack:
             source: where the values were found.
             walks: of which keys.
         """
+        if self.listeners.want_any:
+            self.tell_planned(source, walks)
         if self.plan.inline[source]:
             make_fills(self, source, walks)
         else:
             self._send_later(walks)
+
+    def tell_planned(self, source: int, walks: Sequence[Walk]) -> None:
+        """Tells listeners which layers are about to be filled with what was found in a source."""
+        targets = [rung for index in self.plan.targets[source] if (rung := self.rungs[index]).writable]
+        found_in = self.rungs[source].name if source < len(self.rungs) else "loader"
+        for walk in walks:
+            # A layer that could not be read is not filled either.
+            layers = tuple(rung.name for rung in targets if walk.tokens[rung.index] is not UNASKED)
+            if layers:
+                self.background.announce(FillPlanned(walk.key, layers, found_in, self.name))
 
     def fill_batch(self, walks: Sequence[Walk]) -> None:
         """Fills what has waited, all keys of one source together."""

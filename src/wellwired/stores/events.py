@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "BackFill",
     "FillDropped",
+    "FillPlanned",
     "FillRefused",
     "LayerFailed",
     "LayerTurned",
@@ -48,6 +49,23 @@ class BackFill:
     source: str = ""
     source_index: int = 0
     left: float | None = None
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FillPlanned:
+    """A value was found, or loaded, and the layers above it are to be filled: what becomes of it is told for each.
+
+    Args:
+        key: the key.
+        layers: the names of the layers to be filled, from the bottom up.
+        source: the name of the layer in which the value was found; ``loader`` if a loader gave it.
+        store: the name of the delegated store.
+    """
+
+    key: str
+    layers: tuple[str, ...]
+    source: str
     store: str = ""
 
 
@@ -177,7 +195,15 @@ class LoadFailed:
 
 
 StoreEvent: TypeAlias = (
-    BackFill | FillRefused | FillDropped | LayerFailed | LayerTurned | LoadFailed | ServedStale | ValueDamaged
+    BackFill
+    | FillPlanned
+    | FillRefused
+    | FillDropped
+    | LayerFailed
+    | LayerTurned
+    | LoadFailed
+    | ServedStale
+    | ValueDamaged
 )
 Listener: TypeAlias = Callable[[Any], object]
 """A function of one event; what it returns is not looked at."""
