@@ -17,6 +17,15 @@ demo: $(VENV)/.has-demo  ## show the main job, on embedded defaults or on what W
 test: $(VENV)/.has-dev  ## run the tests, on the real servers that can be had
 	@$(BIN)/python -m pytest $(ARGS)
 
+# An environment of its own, in which what `dev` brought is taken back to the oldest versions.
+oldest: .venv-oldest/.has-oldest  ## run the integrations' tests on the oldest Django, Flask and cachelib
+	@.venv-oldest/bin/python -m pytest tests/integrations $(ARGS)
+
+.venv-oldest/.has-oldest: oldest.txt pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory VENV=.venv-oldest .venv-oldest/.has-dev
+	@.venv-oldest/bin/python -m pip install -qq --disable-pip-version-check --no-input -r oldest.txt
+	@touch $@
+
 lint: $(VENV)/.has-lint  ## check style, formatting, and that imports run downwards only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -42,7 +51,7 @@ soak: $(VENV)/.has-dev  ## run the tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)
 
 clean:  ## remove .venv and everything that was built or cached
-	@rm -rf $(VENV) build dist site htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
+	@rm -rf $(VENV) .venv-* build dist site htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
 		.import_linter_cache .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -64,4 +73,4 @@ $(VENV)/.has-%: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 .PRECIOUS: $(BIN)/python $(VENV)/.has-%
-.PHONY: demo test lint types docs coverage bench soak clean help
+.PHONY: demo test oldest lint types docs coverage bench soak clean help
