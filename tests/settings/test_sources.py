@@ -130,6 +130,12 @@ def test_a_line_of_ours_that_cannot_be_read_is_a_fault(line: str, tmp_path: Path
     assert not [text for text in everything_told(caught.value) if "hunter2" in text]
 
 
+def test_a_comment_may_name_a_variable_of_ours(tmp_path: Path) -> None:
+    """As an example does that shows what could be set; it sets nothing."""
+    (tmp_path / ".env").write_text("# WELLWIRED__LOG__LEVEL=INFO or so\n\n  # WELLWIRED__LOG__LEVEL\n#WELLWIRED__A=1")
+    assert Settings(_environ={}) == Settings(_environ={}, _env_file=None)
+
+
 def test_lines_of_other_programs_are_left_alone(tmp_path: Path) -> None:
     """Neither their names nor their syntax is our business."""
     (tmp_path / ".env").write_text("SQL__MAIN__URL=x\nsyntax of another kind\n'=\nURL=${WELLWIRED\n")

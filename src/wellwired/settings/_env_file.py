@@ -39,6 +39,8 @@ def read_env_file(
     known: dict[str, str | None] = dict(environ)
     found: dict[str, Variable] = {}
     for binding in parse_stream(io.StringIO(text)):
+        if binding.key is None and not binding.error:  # a comment, which may name a variable
+            continue
         place = f"{path} line {_line(binding)}"
         if binding.key is None or binding.value is None:
             if prefix and prefix.lower() in binding.original.string.partition("=")[0].lower():
