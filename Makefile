@@ -35,8 +35,14 @@ types: $(VENV)/.has-lint  ## check types twice: mypy, pyright
 	@$(BIN)/mypy
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(VENV)/.has-dev  ## run the code in the README and the documentation
-	@$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+docs: $(VENV)/.has-docs  ## run the code in the README and the documentation, and build the site
+	@$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py $(ARGS)
+	@$(MAKE) --no-print-directory site
+
+# Not --quiet: it hides warnings from --strict. The variable turns off a notice that the theme will end in May 2027.
+site: $(VENV)/.has-docs  ## build the documentation's site, strictly, into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "the site is in site/index.html"
 
 coverage: $(VENV)/.has-dev  ## run the tests and say which lines and branches they miss
 	@$(BIN)/coverage erase

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from wellwired.errors import WriteError
 from wellwired.middleware.chain import WriteMiddleware
-from wellwired.middleware.events import APPLIED, OK, WriteEvent, failed
+from wellwired.middleware.events import APPLIED, OK, PENDING, WriteEvent, failed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 
 __all__ = ["BatchEvent", "BatchMiddleware", "BatchNext", "CountsBatches", "events_of", "many_of"]
@@ -35,6 +35,7 @@ BatchNext: TypeAlias = Callable[[Sequence[WriteOperation]], Sequence[WriteResult
 """Takes operations of one target and type, gives the answer of each by position; raises nothing for one of them."""
 
 BatchMiddleware: TypeAlias = Callable[[BatchNext], BatchNext]
+"""Takes the next call for batches, gives the call around it."""
 
 
 class BatchEvent(NamedTuple):
@@ -44,7 +45,7 @@ class BatchEvent(NamedTuple):
         writer: the name of the writer, or "" if none was found.
         target: the target of its requests.
         type: their type.
-        counts: how many ended so, by code and outcome: `OK` and `APPLIED`, or those of an error.
+        counts: how many ended so, by code and outcome: `OK` and `APPLIED` or `PENDING`, or those of an error.
         reasons: how many errors had which word of detail.
         attempts: how many times the backend was tried, for the request that took most.
         duration: seconds from the beginning of the group to its last answer.
@@ -121,7 +122,7 @@ def events_of(
                 batch.target,
                 batch.type,
                 OK,
-                APPLIED,
+                PENDING if answer.pending else APPLIED,
                 answer.attempts,
                 batch.duration,
                 answer.replayed,

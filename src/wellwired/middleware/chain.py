@@ -35,9 +35,16 @@ Middleware: TypeAlias = Callable[[Callable[[In], Out]], Callable[[In], Out]]
 """Takes the next call, gives the call around it."""
 
 WriteNext: TypeAlias = Callable[[WriteOperation], WriteResult[Any]]
+"""The rest of a write's way."""
+
 WriteMiddleware: TypeAlias = Callable[[WriteNext], WriteNext]
+"""Middleware around writes."""
+
 StoreNext: TypeAlias = Callable[[StoreOperation], Any]
+"""The rest of the way of a store's operation."""
+
 StoreMiddleware: TypeAlias = Callable[[StoreNext], StoreNext]
+"""Middleware around the operations of a store."""
 
 
 def chain(endpoint: Callable[[In], Out], middleware: Iterable[Middleware[In, Out]] = ()) -> Callable[[In], Out]:

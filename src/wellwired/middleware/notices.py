@@ -88,6 +88,7 @@ class LetterLost:
 
 
 Notice: TypeAlias = EvictionFailed | CircuitChanged | LetterKept | LetterLost
+"""Anything of this module that observers are told of."""
 
 NoticeObserver: TypeAlias = Callable[[Notice], object]
 """Told of every notice. It must not block; what it raises changes nothing for the write."""

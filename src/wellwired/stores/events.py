@@ -205,5 +205,7 @@ StoreEvent: TypeAlias = (
     | ServedStale
     | ValueDamaged
 )
+"""Anything of this module that listeners are told of."""
+
 Listener: TypeAlias = Callable[[Any], object]
 """A function of one event; what it returns is not looked at."""

@@ -87,3 +87,4 @@ class Failed:
 
 
 Lookup: TypeAlias = Hit[V] | Absent | Miss | Failed
+"""What a lookup answers."""
