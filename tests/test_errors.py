@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from wellwired import errors
 from wellwired.errors import (
+    AbilityError,
     CaptiveError,
     CycleError,
     ErrorCode,
@@ -56,6 +57,7 @@ SPECIAL: dict[type[WellwiredError], Callable[[], WellwiredError]] = {
     WiringError: lambda: WiringError(["view: Provide['sql.mian']"]),
     NotFound: lambda: NotFound("user:1"),
     LayerError: lambda: LayerError("redis.cache", "get", "ConnectionError"),
+    AbilityError: lambda: AbilityError("users", "Atomic", "update needs a primary that can compare and exchange"),
     LayerTimeoutError: lambda: LayerTimeoutError("redis.cache", "get", "no answer within 0.05 s"),
 }
 

@@ -34,6 +34,7 @@
         ├── ReadOnlyError         a write to a store that only reads
         ├── MissingTableError     the table of a store has not been created
         ├── TTLNotSupportedError  a ttl that the store could not keep            (also ValueError)
+        ├── AbilityError          a layer that cannot do what was asked of it
         ├── StoreTimeoutError     a wait of the store's own ended without an answer (also TimeoutError)
         └── StoreClosedError      an operation after `close()`
 
@@ -49,6 +50,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 __all__ = [
+    "AbilityError",
     "ArgumentsError",
     "BackendError",
     "CaptiveError",
@@ -413,8 +415,22 @@ class TTLNotSupportedError(StoreError, ValueError):
     """A value was to end after some time, and the store has no way to end it; nothing was stored."""
 
 
+class AbilityError(StoreError):
+    """A layer lacks the ability that an operation stands on; nothing was done, and nothing less was done instead.
+
+    Args:
+        layer: the layer's name.
+        ability: the name of the protocol that it does not implement.
+        message: what was asked, and what to do instead.
+    """
+
+    def __init__(self, layer: str, ability: str, message: str) -> None:
+        self.layer, self.ability = layer, ability
+        super().__init__(message)
+
+
 class StoreTimeoutError(StoreError, TimeoutError):
-    """A wait of the store's own (a joined load, a flush) ended without an answer."""
+    """A wait of the store's own (a joined load, a flush, an update that others overtook) ended without an answer."""
 
 
 class StoreClosedError(StoreError):

@@ -67,6 +67,8 @@ class WriteResult(Generic[T]):
         duration: seconds from the call to the answer.
         replayed: whether an earlier write with the same idempotency key gave this result.
         warnings: what went wrong after the commit, without changing it.
+        pending: whether it takes effect only when a transaction around it, which is not the writer's own, has been
+            committed by whoever opened that. Then it is not known yet whether it will.
     """
 
     success: bool = True
@@ -76,6 +78,7 @@ class WriteResult(Generic[T]):
     duration: float = 0.0
     replayed: bool = False
     warnings: tuple[str, ...] = ()
+    pending: bool = False
 
 
 def _refuse_change(_self: object, name: str, _value: object) -> NoReturn:
@@ -127,6 +130,9 @@ class StoreVerb(StrEnum):
     LOOKUP_MANY = "lookup_many"
     GET_OR_LOAD_MANY = "get_or_load_many"
     INVALIDATE_TAGS = "invalidate_tags"
+    ADD = "add"
+    UPDATE = "update"
+    TOUCH = "touch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ class StoreOperation:
         verb: which operation.
         store: the store's name.
         keys: the keys concerned, in the caller's order; empty for `clear` and `keys`.
-        value: the value of `set` and `get_set`, or a mapping from key to value for `set_many`.
+        value: the value of `set`, `add` and `get_set`, or a mapping from key to value for `set_many`.
         ttl: seconds that the caller gave the value, or None.
         options: the other arguments of the call by name.
     """

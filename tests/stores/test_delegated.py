@@ -641,7 +641,7 @@ def test_what_was_registered_later_runs_first() -> None:
 def test_middleware_sees_every_operation() -> None:
     """Each operation passes with its verb, also a hit in the first layer."""
     seen: list[Any] = []
-    store = stack(MemoryStore(), FakeStore(), middleware=[recording("m", seen)])
+    store = stack(MemoryStore(), MemoryStore(), middleware=[recording("m", seen)])
     store.set("a", 1)
     store.get("a")
     store.lookup("a")
@@ -658,9 +658,13 @@ def test_middleware_sees_every_operation() -> None:
     store.invalidate_tags(["t"])
     store.lookup_many(["a"])
     store.get_or_load_many(["a"], dict.fromkeys)
+    store.add("b", 1)
+    store.update("b", lambda value: value)
+    store.touch("b", 5)
     assert [verb for _, verb in seen] == [
         "set", "get", "lookup", "get_or_load", "get_set", "has", "get_many", "set_many", "delete", "delete_many",
         "keys", "clear", "evict", "invalidate_tags", "lookup_many", "get_or_load_many",
+        "add", "update", "touch",
     ]  # fmt: skip
     assert {verb for _, verb in seen} == set(StoreVerb)
 

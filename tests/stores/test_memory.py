@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from tests.stores.fakes import in_threads
 from tests.stores.layer_contract import LayerContract, PassTime
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
+from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
 from wellwired.testing.clock import VirtualClock
 
 
 class TestContract(LayerContract):
     """The memory store keeps the contract of a layer."""
 
-    abilities = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, KeepsStale, Tagged)
 
     @pytest.fixture
     def store(self, virtual_clock: VirtualClock) -> MemoryStore:

@@ -22,7 +22,7 @@ from wellwired.stores._life import Reading
 from wellwired.stores._redis_clock import ServerClock
 from wellwired.stores.codecs import JSONCodec
 from wellwired.stores.damage import Damage, Reason
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
+from wellwired.stores.protocols import Adds, Atomic, Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
 from wellwired.stores.redis import RedisStore
 from wellwired.testing.clock import VirtualClock
 
@@ -52,7 +52,7 @@ def store(redis_client: Any) -> RedisStore:
 class TestContract(LayerContract):
     """The Redis store keeps the contract of a layer."""
 
-    abilities = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, Adds, KeepsStale, Tagged)
 
     @pytest.fixture
     def store(self, redis_client: Any) -> RedisStore:

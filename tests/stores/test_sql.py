@@ -21,7 +21,7 @@ from wellwired.stores._sql_dialects import check_dialect, server_ms, was_undone
 from wellwired.stores.codecs import JSONCodec, MsgpackCodec
 from wellwired.stores.damage import Damage, Reason
 from wellwired.stores.keys import KEY_BYTES
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, Many, Ordered, Tagged
+from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, Many, Ordered, Tagged
 from wellwired.stores.sql import SQLStore
 from wellwired.testing.clock import VirtualClock
 
@@ -70,7 +70,7 @@ def count(engine: sa.Engine, table: sa.Table) -> int:
 class TestContract(LayerContract):
     """The SQL store keeps the contract of a layer."""
 
-    abilities = (Many, Fenced, FencedMany, Ordered, Tagged)
+    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, Tagged)
 
     @pytest.fixture
     def store(self, sql_engine: sa.Engine) -> SQLStore:

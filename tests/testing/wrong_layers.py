@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import pytest
 
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
+from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
 from wellwired.testing.clock import VirtualClock
 from wellwired.testing.conformance import LayerSuite
 
 
 class Suite(LayerSuite):
     kind: type[MemoryStore] = MemoryStore
-    abilities: ClassVar[Collection[type] | None] = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+    abilities: ClassVar[Collection[type] | None] = (Many, Fenced, FencedMany, Ordered, Atomic, KeepsStale, Tagged)
 
     @pytest.fixture
     def store(self, virtual_clock: VirtualClock) -> MemoryStore:

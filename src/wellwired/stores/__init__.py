@@ -5,6 +5,7 @@ The layers that need a driver are not exported here: `wellwired.stores.redis`, `
 """
 
 from wellwired.stores.caching import Cached, cached
+from wellwired.stores.changing import KEEP
 from wellwired.stores.delegated import DelegatedStore
 from wellwired.stores.events import (
     BackFill,
@@ -25,11 +26,14 @@ from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Absent, Failed, Hit, Lookup, Miss
 from wellwired.stores.memory import MemoryStats, MemoryStore
 from wellwired.stores.protocols import (
+    Adds,
+    Atomic,
     Entry,
     Fenced,
     FencedMany,
     KeepsStale,
     Leases,
+    LeasesMany,
     Many,
     Ordered,
     Store,
@@ -40,8 +44,11 @@ from wellwired.stores.receipts import LayerOutcome, LayerState, Receipt
 from wellwired.stores.stats import LayerStats, StoreStats
 
 __all__ = [
+    "KEEP",
     "MISSING",
     "Absent",
+    "Adds",
+    "Atomic",
     "BackFill",
     "Cached",
     "DelegatedStore",
@@ -66,6 +73,7 @@ __all__ = [
     "LayerTurned",
     "LayerView",
     "Leases",
+    "LeasesMany",
     "LoadFailed",
     "LoadPolicy",
     "Lookup",

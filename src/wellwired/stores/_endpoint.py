@@ -8,12 +8,14 @@ from typing import Any
 
 from wellwired.errors import KeyFormatError, NotFound, StoreError
 from wellwired.operations import StoreOperation, StoreVerb
+from wellwired.stores._changes import Changes
 from wellwired.stores._load_many import ManyLoads
 from wellwired.stores._loads import Loads
 from wellwired.stores._reads import Reads
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
 from wellwired.stores._writes import Writes
+from wellwired.stores.changing import KEEP
 from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Absent, Failed, Hit, Lookup, Miss
 from wellwired.stores.protocols import Entry
@@ -66,7 +68,8 @@ class Endpoint:
         self.reads = Reads(stack)
         self.writes = Writes(stack)
         self.loads = Loads(stack, self.reads, self.writes, patience, policy)
-        self.many_loads = ManyLoads(stack, self.reads, self.loads, policy)
+        self.many_loads = ManyLoads(stack, self.reads, self.loads)
+        self.changes = Changes(stack, self.writes, patience)
         self._table: dict[StoreVerb, Callable[[StoreOperation], Any]] = {
             StoreVerb.GET: self._get,
             StoreVerb.LOOKUP: self._lookup,
@@ -83,6 +86,9 @@ class Endpoint:
             StoreVerb.LOOKUP_MANY: self._lookup_many,
             StoreVerb.GET_OR_LOAD_MANY: self._get_or_load_many,
             StoreVerb.INVALIDATE_TAGS: lambda operation: self.writes.invalidate_tags(checked_tags(operation.value)),
+            StoreVerb.ADD: self._add,
+            StoreVerb.UPDATE: self._update,
+            StoreVerb.TOUCH: self._touch,
             StoreVerb.EVICT: lambda operation: self.writes.evict(_each_once(operation.keys)),
         }
 
@@ -93,7 +99,7 @@ class Endpoint:
             What the method of the same name returns; for `get` the value, and for `get_set` the old one.
 
         Raises:
-            NotFound: a `get` or `get_set` found nothing.
+            NotFound: a `get`, `get_set` or `update` found nothing.
             StoreError: a layer that is needed failed.
             ValueError: a key, ttl or option is none.
         """
@@ -156,6 +162,20 @@ class Endpoint:
 
     def _delete(self, operation: StoreOperation) -> Receipt:
         return self.writes.delete(_each_once(operation.keys), operation.verb)
+
+    def _add(self, operation: StoreOperation) -> bool:
+        return self.changes.add(checked_key(operation.key), operation.value, _checked_ttl(operation.ttl))
+
+    def _update(self, operation: StoreOperation) -> Any:
+        options = operation.options
+        ttl = KEEP if options.get("keep") else _checked_ttl(operation.ttl)
+        return self.changes.update(checked_key(operation.key), options["change"], ttl, options.get("until"))
+
+    def _touch(self, operation: StoreOperation) -> bool:
+        key, ttl = checked_key(operation.key), operation.ttl
+        if ttl is not None and ttl <= 0:
+            return self.writes.delete([key], StoreVerb.TOUCH).removed > 0
+        return self.changes.touch(key, _checked_ttl(ttl))
 
     def _get_many(self, operation: StoreOperation) -> dict[str, Any]:
         walks, error = self.reads.walk_many(_each_once(operation.keys), operation.options.get("until"))

@@ -171,6 +171,25 @@ class Turns:
             for lock in reversed(held):
                 lock.release()
 
+    @contextmanager
+    def offered(self, key: str, seconds: float) -> Iterator[bool]:
+        """Holds the turn of a key if it comes within some time, and goes on without it otherwise.
+
+        For those who would be right without a turn, and only get on faster with one: whoever holds it may do anything,
+        wait for another turn included.
+
+        Args:
+            key: the key to work on.
+            seconds: how long to wait at most.
+        """
+        lock = self._locks[hash(key) & self._mask]
+        held = lock.acquire(timeout=seconds)
+        try:
+            yield held
+        finally:
+            if held:
+                lock.release()
+
     def after_fork(self) -> None:
         """Replaces the locks, which threads of the parent may hold."""
         self._locks = [threading.RLock() for _ in range(self._mask + 1)]

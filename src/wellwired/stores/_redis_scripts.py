@@ -14,7 +14,20 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-__all__ = ["CLEARED", "DELETE", "INVALIDATE", "LEASE", "LEASED", "PURGE", "REMOVE", "SEEN", "STORE", "Script"]
+__all__ = [
+    "ADD",
+    "CLEARED",
+    "DELETE",
+    "INVALIDATE",
+    "LEASE",
+    "LEASED",
+    "PURGE",
+    "REMOVE",
+    "SEEN",
+    "STORE",
+    "SWAP",
+    "Script",
+]
 
 CLEARED: Final = b"clr!"
 """What the epoch of a namespace that was cleared begins with; no envelope of version 1 outlives a clear."""
@@ -87,56 +100,116 @@ end
 _STORE: Final = (
     _STATE
     + r"""
-local admitted = {}
-for item = 1, (#KEYS - 1) / 2 do
-  local at = 6 * item - 3
+local function item_at(item) return 1 + keys * (item - 1), 3 + arguments * (item - 1) end
+local admitted, count = {}, (#KEYS - 1) / keys
+for item = 1, count do
+  local key, at = item_at(item)
   local life, expires = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if life and expires and expires > now + life then return -1 end
   if ARGV[1] == 'set' then
     if ARGV[at + 4] ~= epoch then return -1 end
     admitted[item] = true
   else
-    admitted[item] = redis.call('GET', KEYS[2 * item + 1]) == ARGV[at + 3] and ARGV[at + 4] == epoch
+    admitted[item] = redis.call('GET', KEYS[key + 2]) == ARGV[at + 3] and ARGV[at + 4] == epoch
       and (ARGV[at + 5] == '' or ARGV[at + 5] == invalidated)
+      and (keys == 2 or redis.call('GET', KEYS[key + 3]) == ARGV[at + 6])
   end
 end
 local stored = {}
-for item = 1, (#KEYS - 1) / 2 do
+for item = 1, count do
   stored[item] = 0
   if admitted[item] then
-    local at, name = 6 * item - 3, KEYS[2 * item]
-    local life = tonumber(ARGV[at + 1])
+    local key, at = item_at(item)
+    local name, life = KEYS[key + 1], tonumber(ARGV[at + 1])
     if not life then redis.call('SET', name, ARGV[at])
     elseif life > 0 then redis.call('SET', name, ARGV[at], 'PX', ARGV[at + 1])
     else redis.call('DEL', name) end
     if life ~= 0 then stored[item] = 1 end
-    if ARGV[1] ~= 'fill' then redis.call('SET', KEYS[2 * item + 1], ARGV[2]) end
+    if ARGV[1] ~= 'fill' then redis.call('SET', KEYS[key + 2], ARGV[2]) end
   end
 end
 return stored
 """
 )
-STORE: Final = Script(_STORE)
+STORE: Final = Script("local keys, arguments = 2, 6" + _STORE)
 
-# The same for one item whose writer holds a lease: one more of the KEYS, and its word as one more of the ARGV.
-LEASED: Final = Script("if redis.call('GET', KEYS[4]) ~= ARGV[9] then return {0} end" + _STORE)
+# The same for items whose writer holds a lease of each: its name after the fence, its word after the six arguments.
+LEASED: Final = Script("local keys, arguments = 3, 7" + _STORE)
 
-# KEYS: state, value, fence and lease. ARGV: a word for the lease, milliseconds to hold it, whether to look for a value
-# first, a word for the fence and two for the state, if they have none.
+# KEYS: the state, then value, fence and lease of each key. ARGV: milliseconds to hold the leases, milliseconds that a
+# value must have left to count, two words for the state if it has none, then for each key: a word for its lease,
+# whether to look for a value first, a word for its fence if that has none. The answer: the state, then for each key
+# whether it is granted, the word of its fence, and what lies there if it counts.
 LEASE: Final = Script(
     _STATE
     + _THERE
     + r"""
-local fence = redis.call('GET', KEYS[3])
-if not fence then fence = ARGV[4]; redis.call('SET', KEYS[3], fence) end
 if state == '' then
-  state = ARGV[5]; redis.call('SET', KEYS[1], state)
+  state = ARGV[3]; redis.call('SET', KEYS[1], state)
   epoch = string.sub(state, 1, 12)
 end
-if ARGV[3] == '1' and (there(KEYS[2]) or 0) > 0 then return {0, fence, state, redis.call('GET', KEYS[2])} end
-if redis.call('SET', KEYS[4], ARGV[1], 'NX', 'PX', ARGV[2]) then return {1, fence, state} end
-return {0, fence, state}
+now = now + tonumber(ARGV[2])
+local answers = {state}
+for item = 1, (#KEYS - 1) / 3 do
+  local name, place, at = KEYS[3 * item - 1], KEYS[3 * item], 3 * item + 1
+  local fence = redis.call('GET', place)
+  if not fence then fence = ARGV[at + 2]; redis.call('SET', place, fence) end
+  if ARGV[at + 1] == '1' and (there(name) or 0) > 0 then answers[item + 1] = {0, fence, redis.call('GET', name)}
+  elseif redis.call('SET', KEYS[3 * item + 1], ARGV[at], 'NX', 'PX', ARGV[1]) then answers[item + 1] = {1, fence}
+  else answers[item + 1] = {0, fence} end
+end
+return answers
 """
+)
+
+# What the next two begin and end with. KEYS: state, value and fence. ARGV: a new word, then six arguments as above, of
+# which the fourth and the sixth are of no use here. If the fence has our word already, this very command was sent
+# before and its answer was lost.
+_ONE: Final = (
+    _STATE
+    + _THERE
+    + r"""
+local life, expires = tonumber(ARGV[3]), tonumber(ARGV[4])
+local name, fence = KEYS[2], KEYS[3]
+local again = redis.call('GET', fence) == ARGV[1]
+local late = life and expires and expires > now + life
+"""
+)
+_DONE: Final = r"""
+if life == 0 then redis.call('DEL', name)
+elseif life then redis.call('SET', name, ARGV[2], 'PX', ARGV[3])
+else redis.call('SET', name, ARGV[2]) end
+redis.call('SET', fence, ARGV[1])
+"""
+
+# Three more of the ARGV: the word of invalidations, if tags are concerned; whether there was something to be read; and
+# the bytes that lay there. What could not be read then may have gone since, but nothing may have come.
+SWAP: Final = Script(
+    _ONE
+    + r"""
+if again then return 1 end
+if late then return -1 end
+if ARGV[6] ~= epoch or (ARGV[8] ~= '' and ARGV[8] ~= invalidated) then return 0 end
+local same = redis.pcall('GET', name) == ARGV[10]
+local seen = (there(name) or 0) > 0
+if ARGV[9] == '1' then
+  if not (same and seen) then return 0 end
+elseif seen and not same then return 0 end
+"""
+    + _DONE
+    + "return 1"
+)
+
+# The answer: 1 (stored), -1 (to be packed anew), or 0 with what lies there and the state.
+ADD: Final = Script(
+    _ONE
+    + r"""
+if again then return {1} end
+if late or ARGV[6] ~= epoch then return {-1} end
+if (there(name) or 0) > 0 then return {0, redis.call('GET', name), state} end
+"""
+    + _DONE
+    + "return {1}"
 )
 
 # KEYS: the state, then value and fence of each item. ARGV: the new word.
@@ -179,10 +252,13 @@ return removed
 """
 )
 
-# KEYS: a name. ARGV: what is to be removed, if it is still that.
+# KEYS: names. ARGV: for each what is to be removed there, if it is still that. The answer: how many were removed.
 REMOVE: Final = Script("""
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end
-return 0
+local removed = 0
+for item = 1, #KEYS do
+  if redis.call('GET', KEYS[item]) == ARGV[item] then removed = removed + redis.call('UNLINK', KEYS[item]) end
+end
+return removed
 """)
 
 # KEYS: the state, then tags. ARGV: a new word.

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis import Redis
 
-__all__ = ["wire"]
+__all__ = ["once", "wire"]
 
 _MORE: Final = ("retry_on_timeout", "retry_on_error")
 
@@ -31,8 +31,25 @@ def wire(client: Any) -> Callable[..., Any]:
     if not _plain(client):
         command: Callable[..., Any] = client.execute_command
         return command
-    pool = client.connection_pool
+    return _sender(client.connection_pool)
 
+
+def once(client: Any) -> Callable[..., Any]:
+    """A way to send a command that is not sent again when its answer is lost, if the client has one.
+
+    Connecting may be tried again as the client was told to. A tracer of commands does not see these. A client of a
+    class that sends commands in its own way is left to do so.
+
+    Args:
+        client: a redis-py client, or one that looks like it.
+    """
+    command: Callable[..., Any] = client.execute_command
+    if isinstance(client, Redis) and client.connection is None and client.get_cache() is None and _native(client):
+        return _sender(client.connection_pool)
+    return command
+
+
+def _sender(pool: Any) -> Callable[..., Any]:
     def send(*parts: Any) -> Any:
         connection = pool.get_connection()
         try:
@@ -47,17 +64,21 @@ def wire(client: Any) -> Callable[..., Any]:
 
 def _plain(client: Any) -> bool:
     """Whether the client would do nothing for a command but send it."""
-    kind = type(client)
-    if not isinstance(client, Redis) or client.connection is not None or "execute_command" in vars(client):
+    if not isinstance(client, Redis) or client.connection is not None or not _native(client):
         return False
-    command = kind.execute_command
     # Tracers put a function of their own in its place, most of them with a reference to the original.
-    if getattr(command, "__module__", "") != "redis.client" or hasattr(command, "__wrapped__"):
+    if hasattr(type(client).execute_command, "__wrapped__"):
         return False
     options = client.connection_pool.connection_kwargs
     retry = options.get("retry")
     retries = 0 if retry is None else retry.get_retries()
     return not retries and not any(options.get(more) for more in _MORE) and client.get_cache() is None
+
+
+def _native(client: Any) -> bool:
+    """Whether its commands are sent by redis-py's own code, a tracer around it not counted."""
+    command = type(client).execute_command
+    return "execute_command" not in vars(client) and getattr(command, "__module__", "") == "redis.client"
 
 
 def _packed(parts: tuple[Any, ...]) -> bytes:

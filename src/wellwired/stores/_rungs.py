@@ -28,7 +28,18 @@ from wellwired.stores._doubts import Doubts
 from wellwired.stores._plans import older
 from wellwired.stores.layer import Layer
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged, Timed
+from wellwired.stores.protocols import (
+    Adds,
+    Atomic,
+    Entry,
+    Fenced,
+    FencedMany,
+    KeepsStale,
+    Many,
+    Ordered,
+    Tagged,
+    Timed,
+)
 from wellwired.stores.receipts import LayerOutcome, LayerState
 from wellwired.stores.stats import LayerStats
 
@@ -88,6 +99,7 @@ class Rung:
         self._fenced = layer.store if isinstance(layer.store, Fenced) else None
         self._fenced_many = layer.store if isinstance(layer.store, FencedMany) else None
         self._ordered = layer.store if isinstance(layer.store, Ordered) else None
+        self.atomic, self.adds = isinstance(layer.store, Atomic), isinstance(layer.store, Adds)
         self._stale = layer.store if isinstance(layer.store, KeepsStale) else None
         self._timed = layer.store if isinstance(layer.store, Timed) else None
         self.keeps_stale = self._stale is not None
@@ -168,6 +180,21 @@ class Rung:
         self.doubts.resolve(stored, marks)
         return stored
 
+    def witness(self, key: str) -> Answer:
+        """What an `Atomic` layer has, and the token for an exchange of it."""
+        store: Any = self.store  # `Atomic`, as was looked at once
+        return store.witness(key)  # type: ignore[no-any-return]
+
+    def swap(self, key: str, entry: Entry[Any], token: Any) -> bool:
+        """Exchanges what an `Atomic` layer has, if that is still what the token stands for."""
+        store: Any = self.store  # `Atomic`, as was looked at once
+        return store.swap(key, entry, token)  # type: ignore[no-any-return]
+
+    def add(self, key: str, entry: Entry[Any]) -> bool:
+        """Stores an entry in a layer that `Adds`, if nothing is there."""
+        store: Any = self.store  # `Adds`, as was looked at once
+        return store.add(key, entry)  # type: ignore[no-any-return]
+
     def write(self, items: Mapping[str, Entry[Any]]) -> None:
         """Stores every value, in one round trip if the layer can."""
         marks = self.doubts.marks(items)
@@ -216,9 +243,13 @@ class Rung:
         token = None if self._ordered is None else self._ordered.tokens((key,))[key]
         return (self.store.get(key) if self._stale is None else self._stale.read_stale((key,)).get(key)), token
 
-    def forget_stale(self, key: str) -> None:
-        """Removes what is kept of a key that there is nothing under any more; on a primary within `holding` only."""
-        if self._stale is not None and self._stale.read_stale((key,)):
+    def forget_stale(self, keys: Sequence[str]) -> None:
+        """Removes what is kept of keys that there is nothing under any more; on a primary within `holding` only."""
+        kept = [] if self._stale is None else list(self._stale.read_stale(keys))
+        if len(kept) > 1 and self._many is not None:
+            self._many.delete_many(kept)
+            return
+        for key in kept:
             self.store.delete(key)
 
     def waits(self, left: float | None) -> float | None:

@@ -20,7 +20,7 @@ from wellwired.stores._sql_dialects import check_dialect, lacks_table, was_undon
 from wellwired.stores._sql_schema import EPOCH_KEY, LEFT_KEY, OWN_KEYS, TAG_KEY, Statements
 from wellwired.stores.envelope import NO_WORD, WORD_BYTES
 
-__all__ = ["BATCH", "Found", "Row", "Rows", "State", "Token", "batches", "new_word"]
+__all__ = ["BATCH", "Found", "Row", "Rows", "Sight", "State", "Token", "batches", "new_word"]
 
 BATCH: Final = 500
 """How many rows one statement or transaction concerns at most."""
@@ -84,6 +84,16 @@ class Token:
     state: State
     word: bytes | None
     taken: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look saw under one key: its token and bytes, whether they could be read, and whether they had tags."""
+
+    token: Token
+    data: bytes | None
+    there: bool
+    tagged: bool
 
 
 class _Cleared(Exception):  # noqa: N818 - it never leaves this module
@@ -235,6 +245,10 @@ class Rows:
         """
         return self._written(lambda connection: self._admit(connection, due, written=written))
 
+    def swap(self, row: Row, sight: Sight) -> bool:
+        """Writes one row, in a transaction, if what was seen there is still there, or still nothing; whether it did."""
+        return self._written(lambda connection: self._swap(connection, row, sight))
+
     def purge(self, limit: int) -> int:
         """Removes rows of every namespace that ended more than ten minutes ago, or that a clear has left; how many."""
         with self._reading() as connection:
@@ -302,14 +316,35 @@ class Rows:
         return count
 
     def _admit(self, connection: sa.Connection, due: Mapping[bytes, tuple[Row, Token]], *, written: bool) -> set[bytes]:
-        for statement in self._sql.hold_epoch[:-1]:
-            connection.execute(statement, self._facts())
-        held = connection.execute(self._sql.hold_epoch[-1], self._facts()).one_or_none()
-        state = None if held is None else State(*held)
+        state = self._held_state(connection)
         seen = {raw: (row, token.word) for raw, (row, token) in due.items() if _up_to_date(state, row, token)}
         absent = [row for row, word in seen.values() if word is None]
         known = [raw for raw, (_, word) in seen.items() if word is not None]
         return self._replace(connection, known, seen, written=written) | self._add(connection, absent)
+
+    def _swap(self, connection: sa.Connection, row: Row, sight: Sight) -> bool:
+        token = sight.token
+        if not _up_to_date(self._held_state(connection), replace(row, tagged=row.tagged or sight.tagged), token):
+            return False
+        if token.word is None:
+            return bool(self._add(connection, [row]))
+        found: Any = connection.execute(self._sql.locked_whole, self._facts(item=row.raw)).one_or_none()
+        if found is None:
+            return False
+        now = Found(*found)
+        ended = now.left_ms is not None and now.left_ms <= 0
+        # A fill leaves the generation alone, so the value counts as well.
+        if (now.word, now.data) != (token.word, sight.data) or (sight.there and ended):
+            return False
+        self._put(connection, [row], self._sql.upsert_all)
+        return True
+
+    def _held_state(self, connection: sa.Connection) -> State | None:
+        """The state of the namespace, which stays as it is until the transaction ends."""
+        for statement in self._sql.hold_epoch[:-1]:
+            connection.execute(statement, self._facts())
+        held = connection.execute(self._sql.hold_epoch[-1], self._facts()).one_or_none()
+        return None if held is None else State(*held)
 
     def _replace(
         self, connection: sa.Connection, known: Sequence[bytes], seen: Mapping[bytes, tuple[Row, Any]], *, written: bool

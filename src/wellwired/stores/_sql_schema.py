@@ -122,6 +122,7 @@ class Statements:
         words = sa.select(columns.entry_key, columns.generation).where(self._some)
         self.words: Any = words
         self.locked: Any = words.order_by(columns.entry_key).with_for_update()
+        self.locked_whole: Any = found.where(self._here, columns.entry_key == item).with_for_update()
         self.written: Any = sa.select(columns.entry_key).where(self._some, columns.generation == self._word)
         page = sa.select(columns.entry_key).order_by(columns.entry_key).limit(limit)
         self.alive_keys: Any = page.where(self._here, self._users, columns.entry_key > after, self._alive)

@@ -14,7 +14,7 @@ from wellwired.stores._fills import make_fills
 from wellwired.stores._forks import renew_in_child
 from wellwired.stores._isolation import copied
 from wellwired.stores._listeners import Listeners
-from wellwired.stores._memos import Memos
+from wellwired.stores._memos import Absences
 from wellwired.stores._plans import WAITING_SHARE, StackPlan
 from wellwired.stores._rungs import UNASKED, Failure, Rung
 from wellwired.stores._walk import Walk
@@ -56,9 +56,9 @@ class Stack:
         self.plan = StackPlan.of(layers)
         self.fence = Fence()
         self.rungs = [Rung(name, i, *pair, clock) for i, pair in enumerate(zip(layers, self.plan.caps, strict=True))]
-        self.turns = Turns()
+        self.turns, self.courtesy = Turns(), Turns()
         self.clock, self.now = clock, clock.monotonic
-        self.absences = None if absent_ttl is None else Memos[bool](absent_ttl, self.fence, clock)
+        self.absences = None if absent_ttl is None else Absences(absent_ttl, self.fence, clock)
         self.stale_rungs = [rung for rung in self.rungs if rung.spare]
         self.shares = _shares(self.rungs)
         self.listeners = Listeners(name, callbacks, clock)
@@ -172,6 +172,13 @@ class Stack:
             with self.fence.writing((key,)):
                 pass  # a memo counts only while no write has come, so to count as one is enough
 
+    def noticed(self, walks: Iterable[Walk]) -> None:
+        """Takes note that there is something under keys after all; another process may have written it."""
+        if self.absences is not None:
+            for walk in walks:
+                if walk.entry is not None:
+                    self.absences.found_something(walk.key)
+
     def send_up(self, source: int, walks: Sequence[Walk]) -> None:
         """Fills the layers above a source: at once if none of them can wait, else in the background.
 
@@ -228,6 +235,7 @@ class Stack:
         """
         self.fence.after_fork()
         self.turns.after_fork()
+        self.courtesy.after_fork()
         self.listeners.after_fork()
         self.background.after_fork()
         if self.absences is not None:

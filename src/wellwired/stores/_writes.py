@@ -21,6 +21,7 @@ from wellwired.stores._report import Report
 from wellwired.stores._rungs import NO_TOKEN, UNASKED, Failure, Rung
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
+from wellwired.stores.changing import Wanted
 from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import LayerState, Receipt
 
@@ -76,6 +77,66 @@ class Writes:
                 report.attach_to(error)
                 raise
         return report.receipt()
+
+    def exchange(
+        self,
+        verb: StoreVerb,
+        key: str,
+        wanted: Wanted,
+        deciding: Rung,
+        take: Callable[[Entry[Any]], bool],
+        *,
+        looked: float | None = None,
+    ) -> bool:
+        """Has one primary take a value on its own terms, and if it does, all other layers as by `set`.
+
+        Args:
+            verb: what the caller calls it.
+            key: the key.
+            wanted: the value and its lives.
+            deciding: the primary that is asked first.
+            take: has it take the entry or refuse it.
+            looked: when the value's predecessor was looked at, if there is one.
+
+        Returns:
+            Whether the primary took it; if not, nothing has changed anywhere.
+
+        Raises:
+            StoreError: a primary failed.
+        """
+        stack, keys = self._stack, (key,)
+        report, plan = Report(stack, verb), stack.plan
+        values = [
+            {key: Entry(wanted.value, fresh, stale, wanted.tags)}
+            for fresh, stale in plan.lives(wanted.left, wanted.stale)
+        ]
+        followers = [stack.rungs[index] for index in plan.primaries if index != deciding.index]
+        with self._turn(keys), stack.fence.writing(keys) as writing:
+            copies = [stack.rungs[index] for index in plan.others]
+            tokens = {rung.index: self._tokens(rung, keys) for rung in (*followers, *copies)}
+            report.began = looked if wanted.aging and looked is not None else stack.now()
+            try:
+                entry = self._for_primary(report, values[deciding.index])[key]
+                if not self._primary(report, deciding, partial(take, entry)):
+                    return False
+                for rung in followers:
+                    self._follow(report, rung, values[rung.index], tokens[rung.index])
+                for rung in copies:
+                    self._renew(report, rung, values[rung.index], writing, tokens[rung.index])
+            except BaseException as error:
+                self._drop_copies(report, keys, LayerState.DROPPED)
+                report.attach_to(error)
+                raise
+        return True
+
+    def _follow(self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]], tokens: Tokens) -> None:
+        """Gives a primary what another one has taken, or removes it there if another write has crossed it."""
+        if not rung.ordered or tokens is None:
+            self._primary(report, rung, partial(self._write_aged, report, rung, entries))
+            return
+        items = {key: (entry, tokens[key]) for key, entry in self._for_primary(report, entries).items()}
+        if set(self._primary(report, rung, partial(rung.put, items, _always)) or ()) != entries.keys():
+            self._primary(report, rung, partial(rung.drop, list(entries)))
 
     def renew(self, walk: Walk, loaded: Entry[Any]) -> bool:
         """Puts a value that was loaded in place of an older one, unless a write has come since the load began.
@@ -253,9 +314,12 @@ class Writes:
         return self._stack.ask_in_time(rung, report.verb, None, None, rung.put, items, writing.undisturbed)
 
     def _write_aged(self, report: Report, rung: Rung, entries: Mapping[str, Entry[Any]]) -> None:
-        rung.write(
-            {**{key: Entry(entry.value, _AT_ONCE) for key, entry in entries.items()}, **self._aged(report, entries)}
-        )
+        rung.write(self._for_primary(report, entries))
+
+    def _for_primary(self, report: Report, entries: Mapping[str, Entry[Any]]) -> Mapping[str, Entry[Any]]:
+        """The entries with what is left of their lives; one that has ended on its way is stored, and ends at once."""
+        ended = {key: Entry(entry.value, _AT_ONCE) for key, entry in entries.items()}
+        return {**ended, **self._aged(report, entries)}
 
     def _aged(self, report: Report, entries: Mapping[str, Entry[Any]]) -> Mapping[str, Entry[Any]]:
         """The entries with what is left of their lives: a slow layer below must not lengthen those above it."""

@@ -19,6 +19,7 @@ from wellwired.clock import SYSTEM, Clock, Deadline
 from wellwired.errors import NotFound, StoreClosedError
 from wellwired.middleware import StoreMiddleware, StoreNext, chain
 from wellwired.operations import StoreOperation, StoreVerb
+from wellwired.stores._changeable import Changeable
 from wellwired.stores._endpoint import Endpoint, checked_key, checked_tags
 from wellwired.stores._eviction import Node
 from wellwired.stores._observed import Observed
@@ -41,7 +42,7 @@ _ABSENT: Any = object()
 _NO_NODES: Mapping[str, Node] = {}
 
 
-class DelegatedStore(Observed, Generic[V]):
+class DelegatedStore(Observed, Changeable[V], Generic[V]):
     """A store made of layers; safe for threads, and usable in a forked child.
 
     Args:
@@ -201,23 +202,6 @@ class DelegatedStore(Observed, Generic[V]):
         options = {"tags": checked_tags(tags)} if tags else {}
         receipt: Receipt = self._do(StoreVerb.SET, (key,), value, ttl, **options)
         return receipt
-
-    def get_set(self, key: str, value: V, default: Any = None, *, ttl: float | None = None) -> V | Any:
-        """Stores the value and gives the one that the primaries had before.
-
-        Calls for one key take turns in this process, so no two of them get the same old value; writes by other
-        processes may come in between.
-
-        Args:
-            key: the key.
-            value: the new value.
-            default: what to give if there was nothing.
-            ttl: seconds that the new value may be served at most.
-        """
-        try:
-            return self._do(StoreVerb.GET_SET, (key,), value, ttl)
-        except NotFound:
-            return default
 
     def delete(self, key: str) -> Receipt:
         """Removes the key from every layer, the primaries first; read-only layers keep it.

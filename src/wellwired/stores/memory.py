@@ -51,7 +51,9 @@ class MemoryStats:
 
 
 class MemoryStore:
-    """A `Store` in memory, safe for threads; also `Many`, `Fenced`, `FencedMany`, `Ordered`, `KeepsStale` and `Tagged`.
+    """A `Store` in memory, safe for threads.
+
+    It is also `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic`, `KeepsStale` and `Tagged`.
 
     Args:
         max_entries: how many entries it keeps at most; None for any number. A full store gives up entries, so a memory
@@ -203,6 +205,30 @@ class MemoryStore:
     def put_many(self, items: Mapping[str, tuple[Entry[Any], int]], /) -> Collection[str]:
         """Stores, as a write, the entries that no other write has overtaken; their keys."""
         return self._admit(items, written=True)
+
+    # --- Atomic
+
+    def witness(self, key: str, /) -> tuple[Entry[Any] | None, Cell | None]:
+        """The entry or None, and the token for an exchange of it: the very cell that it lies in."""
+        with self._lock:
+            now, node = self.now(), self._nodes.get(key)
+            if node is None or node.ended(now):
+                self._misses += 1
+                return None, None
+            node.hits += 1
+            return _entry(node, now), node.cell
+
+    def swap(self, key: str, entry: Entry[Any], token: Cell | None, /) -> bool:
+        """Stores the entry if its predecessor is still there, or still nothing; whether it did."""
+        made = self._made(key, entry)
+        with self._lock:
+            node = self._nodes.get(key)
+            there = None if node is None or node.ended(self.now()) else node.cell
+            if there is not token:
+                return False
+            self._bump(key)
+            self._store(key, made)
+            return True
 
     # --- KeepsStale, Tagged
 

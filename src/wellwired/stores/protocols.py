@@ -11,7 +11,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-__all__ = ["Entry", "Fenced", "FencedMany", "KeepsStale", "Leases", "Many", "Ordered", "Store", "Tagged", "Timed"]
+__all__ = [
+    "Adds",
+    "Atomic",
+    "Entry",
+    "Fenced",
+    "FencedMany",
+    "KeepsStale",
+    "Leases",
+    "LeasesMany",
+    "Many",
+    "Ordered",
+    "Store",
+    "Tagged",
+    "Timed",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,6 +171,37 @@ class Ordered(Protocol):
 
 
 @runtime_checkable
+class Atomic(Protocol):
+    """The ability to replace a value only if it is still the one that was looked at (compare-and-exchange).
+
+    A token of `witness` stands for what it came with and for nothing else: an exchange with it is refused if another
+    value is there by now, or the same one no longer, in whichever way that came about, be it a write, a fill, a delete,
+    a clear, an invalidated tag, the end of its life or an eviction. That the very same value was away in between does
+    not matter. An exchange may be refused without need, which costs another look, but never let in wrongly.
+    """
+
+    def witness(self, key: str, /) -> tuple[Entry[Any] | None, Any]:
+        """The entry under the key, as `get` gives it, or None; and the token for an exchange of it."""
+        ...
+
+    def swap(self, key: str, entry: Entry[Any], token: Any, /) -> bool:
+        """Stores the entry as a write, in one atomic step, if what the token stands for holds; whether it did.
+
+        An entry with no time left removes the key. Tokens of `Fenced` and `Ordered` become stale as by any write.
+        """
+        ...
+
+
+@runtime_checkable
+class Adds(Protocol):
+    """The ability to store a value only if nothing is there, in one round trip; for layers that are `Atomic`."""
+
+    def add(self, key: str, entry: Entry[Any], /) -> bool:
+        """Stores the entry as a write, in one atomic step, if `get` would find nothing; whether it did."""
+        ...
+
+
+@runtime_checkable
 class KeepsStale(Protocol):
     """The ability to keep a value beyond its fresh life, for as long as its entry's `stale` says.
 
@@ -227,4 +272,28 @@ class Leases(Protocol):
 
     def release(self, key: str, token: Any, /) -> None:
         """Gives the lease back that came with the token, if it is still held; filled or not."""
+        ...
+
+
+@runtime_checkable
+class LeasesMany(Leases, Protocol):
+    """What `Leases` does, for many keys in one round trip, and for a value that is to be loaded anew before it ends."""
+
+    def lease_many(
+        self, keys: Sequence[str], seconds: float, ahead: float = 0.0, /
+    ) -> Mapping[str, tuple[bool, Entry[Any] | None, Any]]:
+        """Tries to become the one that loads, for each key in one atomic step.
+
+        Args:
+            keys: the keys.
+            seconds: how long the leases last if they are not given back.
+            ahead: seconds; a value that has no more of them left counts as not there.
+
+        Returns:
+            For each key what `lease` would return.
+        """
+        ...
+
+    def release_many(self, tokens: Mapping[str, Any], /) -> None:
+        """Gives the leases back that came with the tokens, as far as they are still held."""
         ...

@@ -14,7 +14,7 @@ that its tags had when it was written, and costs its reader a second command to 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -24,9 +24,11 @@ from wellwired.clock import SYSTEM, Clock
 from wellwired.errors import StoreError
 from wellwired.stores._life import milliseconds
 from wellwired.stores._redis_clock import ServerClock
+from wellwired.stores._redis_leases import RedisLeases
 from wellwired.stores._redis_names import Names, cleared_word, new_word
-from wellwired.stores._redis_scripts import CLEARED, DELETE, INVALIDATE, LEASE, LEASED, PURGE, REMOVE, SEEN, STORE
-from wellwired.stores._redis_wire import wire
+from wellwired.stores._redis_scripts import ADD, DELETE, INVALIDATE, LEASED, PURGE, REMOVE, SEEN, STORE, SWAP
+from wellwired.stores._redis_values import NEVER, TOKEN_BYTES, Item, RedisValues
+from wellwired.stores._redis_wire import once, wire
 from wellwired.stores.codecs import Codec, MsgpackCodec
 from wellwired.stores.damage import DamageLog, Reason
 from wellwired.stores.envelope import NO_WORD, WORD_BYTES, Envelopes, Packing, Signing, Unreadable
@@ -41,19 +43,17 @@ __all__ = ["RedisStore"]
 _BATCH: Final = 256
 _SCAN: Final = 1000
 _ATTEMPTS: Final = 3
-_TOKEN: Final = 3 * WORD_BYTES  # how long a token is: fence and state; what follows is the word of a lease
-_NEVER: Final = b""
-"""A token that lets nothing in."""
+
+
+class Sight(NamedTuple):
+    """What lay under a name, the state of that moment, and which tags it had; None if nothing could be read there."""
+
+    envelope: bytes | None
+    state: bytes
+    tags: tuple[str, ...] | None
+
 
 _Answers = dict[str, tuple[Entry[Any] | None, bytes]]
-
-
-class _Item(NamedTuple):
-    """What is to be stored; `token` is empty for a write that nobody may refuse."""
-
-    key: str
-    entry: Entry[Any]
-    token: bytes = _NEVER
 
 
 class RedisStore:
@@ -87,11 +87,13 @@ class RedisStore:
         """What could not be read; see `DamageLog`."""
         self.namespace = namespace
         self._client = client
-        self._execute = wire(client)
+        self._execute, self._send_once = wire(client), once(client)
         self._names = Names(namespace)
         self._prefix = self._names.prefix
         self._envelopes = Envelopes(MsgpackCodec() if codec is None else codec, compression=compression, signer=signer)
         self._clock = ServerClock(self._command, clock.monotonic)
+        self._values = RedisValues(self._names, self._envelopes, self._clock, self.damage, self._command)
+        self._leases = RedisLeases(self._names, self._values, self._command)
         # What was seen of the state last: enough to begin a write with, for the script looks again.
         self._state: bytes | None = None
 
@@ -105,7 +107,7 @@ class RedisStore:
         name = self._prefix + encode_key(key)
         values = self._read_with((name,), (self._names.state,))
         if values[name] is not None:
-            return self._opened((key,), (name,), (values[name],), values[self._names.state]).get(key)
+            return self._values.opened((key,), (name,), (values[name],), values[self._names.state]).get(key)
         try:
             self._command("GET", name)
         except ResponseError as error:
@@ -122,7 +124,7 @@ class RedisStore:
             CodecError: the codec cannot encode the value.
             KeyFormatError: the key is none.
         """
-        self._store("set", [_Item(key, Entry(value, ttl))])
+        self._store("set", [Item(key, Entry(value, ttl))])
 
     def delete(self, key: str, /) -> bool:
         """Removes the key; True if it was there."""
@@ -158,11 +160,11 @@ class RedisStore:
     def get_many(self, keys: Sequence[str], /) -> dict[str, Entry[Any]]:
         """The entries of those keys that are there; one MGET."""
         names = encode_keys(keys, self._prefix)
-        return self._opened(keys, names, *self._fetched(names)) if names else {}
+        return self._values.opened(keys, names, *self._fetched(names)) if names else {}
 
     def set_many(self, items: Mapping[str, Entry[Any]], /) -> None:
         """Stores each value for its own time left; one script for each 256, and none if one cannot be encoded."""
-        self._store("set", [_Item(key, entry) for key, entry in items.items()])
+        self._store("set", [Item(key, entry) for key, entry in items.items()])
 
     def delete_many(self, keys: Sequence[str], /) -> int:
         """Removes the keys, one script for each 256; how many were there."""
@@ -184,12 +186,12 @@ class RedisStore:
         if envelope is None or state is None:
             return self._read_missing((key,), {name: None})[key]
         self._state = state
-        entry = self._opened_one(key, name, envelope, state)
-        return self._read_missing((key,), {name: envelope})[key] if entry is None else (entry, _NEVER)
+        entry = self._values.opened_one(key, name, envelope, state)
+        return self._read_missing((key,), {name: envelope})[key] if entry is None else (entry, NEVER)
 
     def fill(self, key: str, entry: Entry[Any], token: bytes, /) -> bool:
         """Stores the entry unless a write of the key's stripe has overtaken it; whether it did."""
-        return bool(self._store("fill", [_Item(key, entry, token)], token[_TOKEN:]))
+        return bool(self._store("fill", [Item(key, entry, token)], leased=len(token) > TOKEN_BYTES))
 
     def read_many(self, keys: Sequence[str], /) -> _Answers:
         """For every key asked, its entry or None and its token; one MGET if all are there, otherwise two.
@@ -199,8 +201,8 @@ class RedisStore:
         """
         names = encode_keys(keys, self._prefix)
         envelopes, state = self._fetched(names) if names else ([], NO_WORD)
-        found = self._opened(keys, names, envelopes, state)
-        answers: _Answers = {key: (entry, _NEVER) for key, entry in found.items()}
+        found = self._values.opened(keys, names, envelopes, state)
+        answers: _Answers = {key: (entry, NEVER) for key, entry in found.items()}
         if len(found) < len(keys):
             missing = [key for key in keys if key not in found]
             answers |= self._read_missing(missing, dict(zip(names, envelopes, strict=True)))
@@ -208,9 +210,10 @@ class RedisStore:
 
     def fill_many(self, items: Mapping[str, tuple[Entry[Any], bytes]], /) -> Collection[str]:
         """Stores the entries that no write has overtaken; their keys. One script for each 256."""
-        leased = [key for key, (entry, token) in items.items() if token[_TOKEN:] and self.fill(key, entry, token)]
-        plain = [_Item(key, entry, token) for key, (entry, token) in items.items() if not token[_TOKEN:]]
-        return leased + self._store("fill", plain)
+        offered = [Item(key, entry, token) for key, (entry, token) in items.items()]
+        leased = [item for item in offered if len(item.token) > TOKEN_BYTES]
+        plain = [item for item in offered if len(item.token) <= TOKEN_BYTES] if leased else offered
+        return self._store("fill", plain) + (self._store("fill", leased, leased=True) if leased else [])
 
     def tokens(self, keys: Sequence[str], /) -> dict[str, bytes]:
         """The tokens of this moment; one MGET."""
@@ -220,41 +223,86 @@ class RedisStore:
 
     def put_many(self, items: Mapping[str, tuple[Entry[Any], bytes]], /) -> Collection[str]:
         """Stores, as a write, the entries that no other write has overtaken; their keys. One script for each 256."""
-        return self._store("put", [_Item(key, entry, token) for key, (entry, token) in items.items()])
+        return self._store("put", [Item(key, entry, token) for key, (entry, token) in items.items()])
+
+    # --- Atomic, Adds
+
+    def witness(self, key: str, /) -> tuple[Entry[Any] | None, Sight]:
+        """The entry or None, and the token for an exchange of it; one MGET, and one more for a value with tags."""
+        name, place = self._prefix + encode_key(key), self._names.state
+        values = self._read_with((name,), (place,))
+        envelope, state = values[name], values[place]
+        entry = None if envelope is None else self._values.opened_one(key, name, envelope, state)
+        return entry, Sight(envelope, state, None if entry is None else entry.tags)
+
+    def swap(self, key: str, entry: Entry[Any], token: Sight, /) -> bool:
+        """Stores the entry if what was looked at is still there, or still nothing; whether it did.
+
+        One script, and one more command for an entry with tags, to fetch what they stand for.
+        """
+        words, state, raw = self._tag_words(entry.tags), token.state, encode_key(key)
+        marks = state[WORD_BYTES:] if entry.tags or token.tags else NEVER
+        seen = (int(token.tags is not None), NEVER if token.envelope is None else token.envelope)
+        for _ in range(_ATTEMPTS):
+            _, arguments = self._values.packed(Item(key, entry), words, state[:WORD_BYTES])
+            word = new_word()
+            answer = SWAP.run(self._command_once, self._names.places([raw]), (word, *arguments, marks, *seen))
+            if answer != -1:
+                return bool(answer)
+            self._clock.forget()
+        raise self._backwards()
+
+    def add(self, key: str, entry: Entry[Any], /) -> bool:
+        """Stores the entry if nothing is there; whether it did. One script, if nothing with tags is in the way.
+
+        What is there is sent back, for only its reader can tell whether it can be read. An entry with tags costs one
+        more command, to fetch what they stand for.
+        """
+        words, raw = self._tag_words(entry.tags), encode_key(key)
+        name = self._prefix + raw
+        for _ in range(_ATTEMPTS):
+            _, arguments = self._packed(Item(key, entry), words)
+            answer, *found = ADD.run(self._command_once, self._names.places([raw]), (new_word(), *arguments))
+            if answer == -1:
+                self._clock.forget()
+                self._state = None
+            elif answer or self._values.opened((key,), (name,), found[:1], found[1]):
+                return bool(answer)
+            else:
+                return self._add_over(key, entry)
+        raise self._backwards()
 
     # --- KeepsStale, Tagged
 
     def read_stale(self, keys: Sequence[str], /) -> dict[str, Entry[Any]]:
         """What is kept under the keys, stale or fresh; one MGET."""
         names = encode_keys(keys, self._prefix)
-        return self._opened(keys, names, *self._fetched(names), stale_too=True) if names else {}
+        return self._values.opened(keys, names, *self._fetched(names), stale_too=True) if names else {}
 
     def invalidate_tags(self, tags: Sequence[str], /) -> None:
         """Removes every value that bears one of the tags, in all processes; one script, however many there are."""
         if tags:
             INVALIDATE.run(self._command, [self._names.state, *map(self._names.tag, tags)], (new_word(),))
 
-    # --- Leases
+    # --- Leases, LeasesMany
 
     def lease(self, key: str, seconds: float, /) -> tuple[bool, Entry[Any] | None, bytes]:
         """Tries to become the one that loads the key; one script."""
-        raw = encode_key(key)
-        name, word = self._prefix + raw, new_word()
-        places = [self._names.state, name, self._names.fence(raw), self._names.lease(raw)]
-        for look in (1, 0):
-            made = (new_word(), self._names.fresh(self._names.state))
-            granted, fence, state, *found = LEASE.run(
-                self._command, places, (word, max(1, milliseconds(seconds) or 1), look, *made)
-            )
-            entry = self._opened((key,), (name,), found, state).get(key) if found else None
-            if entry is not None or not found:
-                return bool(granted), entry, fence + state + (word if granted else _NEVER)
-        return False, None, _NEVER
+        return self._leases.take((key,), seconds, 0.0)[key]
 
     def release(self, key: str, token: bytes, /) -> None:
         """Gives the lease back that came with the token; one script."""
-        if word := token[3 * WORD_BYTES :]:
-            REMOVE.run(self._command, [self._names.lease(encode_key(key))], [word])
+        self._leases.give_back({key: token})
+
+    def lease_many(
+        self, keys: Sequence[str], seconds: float, ahead: float = 0.0, /
+    ) -> dict[str, tuple[bool, Entry[Any] | None, bytes]]:
+        """Tries to become the one that loads, for each key; one script for each 256."""
+        return self._leases.take(keys, seconds, ahead)
+
+    def release_many(self, tokens: Mapping[str, bytes], /) -> None:
+        """Gives the leases back that came with the tokens; one script for each 256."""
+        self._leases.give_back(tokens)
 
     def purge(self) -> int:
         """Frees the memory of values that a clear or an invalidated tag has removed; looks at every key to find them.
@@ -295,7 +343,7 @@ class RedisStore:
                 tags = self._envelopes.open(name, envelope).tags
             except Unreadable:
                 continue
-            if tags and not self._hold(tags):
+            if tags and not self._values.hold(tags):
                 yield name, envelope
 
     def _read_missing(self, keys: Sequence[str], before: Mapping[bytes, bytes | None]) -> _Answers:
@@ -306,7 +354,7 @@ class RedisStore:
         # What could not be read before is not told of twice.
         news = [None if values[name] == before[name] else values[name] for name in names]
         state = values[self._names.state]
-        late = self._opened(keys, names, news, state)
+        late = self._values.opened(keys, names, news, state)
         return {key: (late.get(key), values[fence] + state) for key, fence in zip(keys, fences, strict=True)}
 
     def _fetched(self, names: Sequence[bytes]) -> tuple[Sequence[bytes | None], bytes]:
@@ -332,32 +380,48 @@ class RedisStore:
                 self._command("SET", word, self._names.fresh(word), "NX")
         return {}
 
-    def _store(self, mode: str, items: Sequence[_Item], lease: bytes = b"") -> list[str]:
-        """Runs the script on every item; the keys of those that it stored. A lease is that of a single item."""
+    def _store(self, mode: str, items: Sequence[Item], *, leased: bool = False) -> list[str]:
+        """Runs the script on every item, all of them with leases or none; the keys of those that it stored."""
         answers: list[int] = []
         words = self._tag_words([tag for item in items for tag in item.entry.tags])
         for _ in range(_ATTEMPTS):
             rest = items[len(answers) :]
             packed = [self._packed(item, words) for item in rest]
-            answers += self._store_leased(packed[0], lease) if lease else self._store_packed(mode, packed)
+            if leased:
+                pairs = zip(rest, packed, strict=True)
+                packed = [(raw, (*arguments, item.token[TOKEN_BYTES:])) for item, (raw, arguments) in pairs]
+            answers += self._store_packed(mode, packed, leased=leased)
             if len(answers) == len(items):
                 return [item.key for item, answer in zip(items, answers, strict=True) if answer]
             # Its clock has been set back since it was read, or the namespace was cleared.
             self._clock.forget()
             self._state = None
-        raise StoreError(f"the clock of the Redis server of {self!r} runs backwards; see to its time of day")
+        raise self._backwards()
 
-    def _store_packed(self, mode: str, packed: Sequence[tuple[bytes, tuple[Any, ...]]]) -> list[int]:
+    def _add_over(self, key: str, entry: Entry[Any]) -> bool:
+        """Adds where something lies that is not there for a reader."""
+        while True:  # whoever comes between has stored or removed something
+            seen, token = self.witness(key)
+            if seen is not None or self.swap(key, entry, token):
+                return seen is None
+
+    def _backwards(self) -> StoreError:
+        return StoreError(f"the clock of the Redis server of {self!r} runs backwards; see to its time of day")
+
+    def _store_packed(
+        self, mode: str, packed: Sequence[tuple[bytes, tuple[Any, ...]]], *, leased: bool = False
+    ) -> list[int]:
         """The script's answers, up to the first batch that it refused for the sake of its clock or epoch."""
         answers: list[int] = []
         word, renewed = new_word(), dict[bytes, bytes]()
+        script, places_of = (LEASED, self._names.leased_places) if leased else (STORE, self._names.places)
         for at in range(0, len(packed), _BATCH):
             batch = packed[at : at + _BATCH]
             if renewed:
                 batch = [(raw, self._overtaken_by_us(raw, item, renewed, word)) for raw, item in batch]
             arguments = [argument for _, item in batch for argument in item]
-            places = self._names.places(raw for raw, _ in batch)
-            answer = STORE.run(self._command, places, (mode, word, *arguments))
+            places = places_of(raw for raw, _ in batch)
+            answer = script.run(self._command, places, (mode, word, *arguments))
             if answer == -1:
                 break
             answers += answer
@@ -373,33 +437,8 @@ class RedisStore:
         """The arguments of an item, with our own word where an earlier batch of ours has renewed the same fence."""
         return (*item[:3], word, *item[4:]) if renewed.get(self._names.fence(raw)) == item[3] else item
 
-    def _store_leased(self, packed: tuple[bytes, tuple[Any, ...]], lease: bytes) -> list[int]:
-        raw, arguments = packed
-        places = [*self._names.places([raw]), self._names.lease(raw)]
-        answer = LEASED.run(self._command, places, ("fill", new_word(), *arguments, lease))
-        return [] if answer == -1 else list(answer)
-
-    def _packed(self, item: _Item, words: Mapping[str, bytes]) -> tuple[bytes, tuple[Any, ...]]:
-        """The bytes of the key, and the six arguments that the script takes for the item."""
-        key, entry, token = item
-        raw, life = encode_key(key), milliseconds(entry.left)
-        fence, epoch, invalidated = (
-            token[:WORD_BYTES],
-            token[WORD_BYTES : 2 * WORD_BYTES],
-            token[2 * WORD_BYTES : _TOKEN],
-        )
-        if not token:
-            epoch = self._epoch()
-        if life == 0:
-            return raw, (b"", 0, b"", fence, epoch, b"")
-        expires = None if life is None else self._clock.earliest() + life
-        stale = 0 if life is None else milliseconds(entry.stale) or 0
-        tags = [(tag, words[tag]) for tag in entry.tags]
-        envelope = self._envelopes.seal(
-            self._prefix + raw, entry.value, duration=life, expires=expires, stale=stale, epoch=epoch, tags=tags
-        )
-        kept = (b"", b"") if life is None or expires is None else (life + stale, expires + stale)
-        return raw, (envelope, *kept, fence, epoch, invalidated if tags else b"")
+    def _packed(self, item: Item, words: Mapping[str, bytes]) -> tuple[bytes, tuple[Any, ...]]:
+        return self._values.packed(item, words, NEVER if item.token else self._epoch())
 
     def _epoch(self) -> bytes:
         state = self._state
@@ -413,71 +452,16 @@ class RedisStore:
         values = self._read_with((), list(names.values())) if names else {}
         return {tag: values[name] for tag, name in names.items()}
 
-    def _hold(self, tags: Sequence[tuple[str, bytes]]) -> bool:
-        """Whether all the tags have the words that they had when a value was written."""
-        now = self._command("MGET", *[self._names.tag(tag) for tag, _ in tags])
-        return list(now) == [word for _, word in tags]
-
-    def _opened_one(self, key: str, name: bytes, envelope: bytes, state: bytes) -> Entry[Any] | None:
-        """The entry of what was found under one name: the short way for what is usual, the long one for all else."""
-        try:
-            value, duration, expires, stale, epoch, tags = self._envelopes.open(name, envelope)
-        except Unreadable as error:
-            self.damage.note(key, error.reason)
-            return None
-        if epoch == state[:WORD_BYTES] and not tags:
-            if expires is None or duration is None:
-                return Entry(value)
-            left = expires - self._clock.latest()
-            if 0 < left <= duration:
-                return Entry(value, left / 1000, stale / 1000)
-        return self._opened((key,), (name,), (envelope,), state).get(key)
-
-    def _opened(  # noqa: C901, PLR0915 - a call for every value would cost a batch a tenth of its time
-        self,
-        keys: Sequence[str],
-        names: Sequence[bytes],
-        envelopes: Sequence[bytes | None],
-        state: bytes,
-        *,
-        stale_too: bool = False,
-    ) -> dict[str, Entry[Any]]:
-        """The entries of what was found under the names; written out in one loop, for it runs for every value read."""
-        found: dict[str, Entry[Any]] = {}
-        latest: int | None = None
-        unwrap, current = self._envelopes.open, state[:WORD_BYTES]
-        for key, name, envelope in zip(keys, names, envelopes, strict=True):
-            if envelope is None:
-                continue
-            try:
-                value, duration, expires, stale, epoch, tags = unwrap(name, envelope)
-            except Unreadable as error:
-                self.damage.note(key, error.reason)
-                continue
-            if epoch != current and (epoch != NO_WORD or current.startswith(CLEARED)):
-                continue
-            if tags and not self._hold(tags):
-                continue
-            labels = tuple([tag for tag, _ in tags]) if tags else ()
-            if duration is None or expires is None:
-                found[key] = Entry(value, None, 0.0, labels)
-                continue
-            if latest is None:
-                latest = self._clock.latest()
-            left = expires - latest
-            if left > duration:  # the server's clock was set forward since it was read, or another server answers now
-                self._clock.forget()
-                latest = self._clock.latest()
-                left = min(duration, expires - latest)
-            if left > 0:
-                found[key] = Entry(value, left / 1000, stale / 1000, labels)
-            elif stale_too and left + stale > 0:
-                found[key] = Entry(value, 0.0, (left + stale) / 1000, labels)
-        return found
-
     def _command(self, *parts: Any) -> Any:
+        return self._sent(self._execute, parts)
+
+    def _command_once(self, *parts: Any) -> Any:
+        """Sends a command that must not be sent again when its answer is lost."""
+        return self._sent(self._send_once, parts)
+
+    def _sent(self, send: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
         try:
-            return self._execute(*parts)
+            return send(*parts)
         except ResponseError:
             raise
         except BaseException:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from wellwired.clock import SYSTEM, Clock
 from wellwired.errors import KeyFormatError, StoreError
 from wellwired.stores._life import milliseconds
-from wellwired.stores._sql_rows import Found, Row, Rows, State, Token, batches, new_word
+from wellwired.stores._sql_rows import Found, Row, Rows, Sight, State, Token, batches, new_word
 from wellwired.stores._sql_schema import ddl, store_table
 from wellwired.stores.codecs import Codec, MsgpackCodec
 from wellwired.stores.damage import DamageLog
@@ -36,7 +36,9 @@ _TAG_BYTES: Final = 1000
 
 
 class SQLStore:
-    """A `Store` in a table of its own, safe for threads; also `Many`, `Fenced`, `FencedMany`, `Ordered` and `Tagged`.
+    """A `Store` in a table of its own, safe for threads.
+
+    It is also `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic` and `Tagged`.
 
     Errors pass through as SQLAlchemy raised them, except that a missing table is a `MissingTableError`. Waiting is
     bounded by the engine's own timeouts. Every operation is one or a few short transactions; one that the server undoes
@@ -192,6 +194,23 @@ class SQLStore:
     def put_many(self, items: Mapping[str, tuple[Entry[Any], Any]], /) -> Collection[str]:
         """Stores, as a write, the entries that no other write has overtaken; their keys."""
         return self._admit(items, written=True)
+
+    # --- Atomic
+
+    def witness(self, key: str, /) -> tuple[Entry[Any] | None, Sight]:
+        """The entry or None, and the token for an exchange of it; one SELECT, and one more for a value with tags."""
+        raw = encode_key(key)
+        rows, state, sent = self._rows.some([raw])
+        self._epoch = state.epoch
+        row = rows.get(raw)
+        entry = self._opened(key, row, state, sent)
+        token, data = Token(state, row and row.word, sent), row and row.data
+        return entry, Sight(token, data, entry is not None, bool(entry and entry.tags))
+
+    def swap(self, key: str, entry: Entry[Any], token: Sight, /) -> bool:
+        """Stores the entry if what was looked at is still there, or still nothing; whether it did. One transaction."""
+        words, epoch = self._words([entry]), token.token.state.epoch
+        return self._rows.swap(self._row(key, entry, new_word(), epoch, words), token)
 
     # --- Tagged
 

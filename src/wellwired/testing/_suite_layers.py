@@ -11,11 +11,22 @@ from typing import Any, ClassVar
 
 import pytest
 
-from wellwired.stores.protocols import Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Store, Tagged
+from wellwired.stores.protocols import (
+    Adds,
+    Atomic,
+    Entry,
+    Fenced,
+    FencedMany,
+    KeepsStale,
+    Many,
+    Ordered,
+    Store,
+    Tagged,
+)
 
 __all__ = ["ABILITIES", "Basics", "LayerCommon", "PassTime"]
 
-ABILITIES: tuple[type, ...] = (Many, Fenced, FencedMany, Ordered, KeepsStale, Tagged)
+ABILITIES: tuple[type, ...] = (Many, Fenced, FencedMany, Ordered, Atomic, Adds, KeepsStale, Tagged)
 """What a store may be able to do besides `Store`."""
 
 PassTime = Callable[[float], None]
@@ -69,6 +80,16 @@ class LayerCommon:
     def ordered(self, store: Store) -> Ordered:
         """The store as `Ordered`."""
         return store if isinstance(store, Ordered) else pytest.skip("not Ordered")
+
+    @pytest.fixture
+    def atomic(self, store: Store) -> Atomic:
+        """The store as `Atomic`."""
+        return store if isinstance(store, Atomic) else pytest.skip("not Atomic")
+
+    @pytest.fixture
+    def adds(self, store: Store) -> Adds:
+        """The store as `Adds`."""
+        return store if isinstance(store, Adds) else pytest.skip("not Adds")
 
     @pytest.fixture
     def stale(self, store: Store) -> KeepsStale:

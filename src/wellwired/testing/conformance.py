@@ -49,11 +49,20 @@ except ImportError as error:
 
     raise MissingExtraError("pytest", extra="test", purpose="wellwired.testing.conformance") from error
 
-_PARTS = ("_suite", "_suite_fences", "_suite_handlers", "_suite_layers", "_suite_many", "_suite_writes")
+_PARTS = (
+    "_suite",
+    "_suite_changes",
+    "_suite_fences",
+    "_suite_handlers",
+    "_suite_layers",
+    "_suite_many",
+    "_suite_writes",
+)
 # Before they are imported: a failing assert in them is to be as talkative as one in a test.
 pytest.register_assert_rewrite(*(f"{__package__}.{p}" for p in _PARTS if f"{__package__}.{p}" not in sys.modules))
 
-from wellwired.testing._suite_fences import Fences, Shared, Stale, Tags  # noqa: E402 - see above
+from wellwired.testing._suite_changes import Exchanges  # noqa: E402 - see above
+from wellwired.testing._suite_fences import Fences, Shared, Stale, Tags  # noqa: E402
 from wellwired.testing._suite_handlers import HandlerSuite  # noqa: E402
 from wellwired.testing._suite_layers import Basics  # noqa: E402
 from wellwired.testing._suite_many import Batches, Keys, Processes, Units  # noqa: E402
@@ -62,11 +71,11 @@ from wellwired.testing._suite_writes import AfterCommit, Failures, Names, Time  
 __all__ = ["HandlerSuite", "LayerSuite", "WriterSuite"]
 
 
-class LayerSuite(Basics, Fences, Stale, Tags, Shared):
+class LayerSuite(Basics, Fences, Exchanges, Stale, Tags, Shared):
     """What a layer must be. A subclass overrides `store`, and if it can `another` and `pass_time`.
 
     It may say with ``VALUES``, ``KEYS``, ``ONE`` and ``TWO`` what its store can keep, and with ``abilities`` which of
-    the protocols `Many`, `Fenced`, `FencedMany`, `Ordered`, `KeepsStale` and `Tagged` it claims.
+    the protocols `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic`, `Adds`, `KeepsStale` and `Tagged` it claims.
     """
 
 
