@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -24,9 +24,10 @@ from wellwired.stores._fills import make_fills
 from wellwired.stores._flights import Flight, Flights, Landing
 from wellwired.stores._forks import renew_in_child
 from wellwired.stores._leases import Leasing
-from wellwired.stores._memos import Memos
+from wellwired.stores._memos import Memos, Nothing
 from wellwired.stores._plans import WAITING_SHARE, shorter
 from wellwired.stores._reads import Reads
+from wellwired.stores._refreshes import Refreshes
 from wellwired.stores._rungs import Failure
 from wellwired.stores._stack import Stack
 from wellwired.stores._walk import Walk
@@ -57,11 +58,10 @@ class Loads:
         self.flights = Flights(stack.fence, share=stack.sharing, now=stack.now)
         self.workers = Callers(f"wellwired-loads-{stack.name}", policy.workers)
         self.loads = self.refreshes = self.refreshes_left_out = self.failed_in_background = 0
-        memory: Memos[Exception] | None = None
-        if policy.absent_ttl is not None or policy.failed_ttl is not None:
-            memory = Memos(1.0, stack.fence, stack.clock)
-        self._failed = memory
+        seconds = policy.failed_ttl
+        self._failed = None if seconds is None else Memos[Exception](seconds, stack.fence, stack.clock)
         self.leasing = Leasing(stack, policy.lease)
+        self._ahead = Refreshes(stack, reads, writes, self, policy)
         renew_in_child(self)
 
     def get_or_load(
@@ -82,18 +82,18 @@ class Loads:
             until: when there has to be an answer; then the load is made in the background.
         """
         if self._policy.refresh_ahead:
-            walk = self._reads.walk(key, until, loading=True)
+            walk = self._known(key, until)
             if walk.entry is not None:
-                self._refresh(walk, loader, ttl)
+                self._ahead.consider(walk, loader, ttl)
                 return walk.entry.value
         patience = self.patience(timeout)
         while True:
             self._raise_remembered(key)
             flight, leading = self.flights.board(key)
             if leading and until is None:
-                return self._lead(flight, key, loader, ttl)
+                return self._lead(flight, key, loader, ttl, patience)
             if leading:
-                self._lead_elsewhere(flight, key, loader, ttl)
+                self._lead_elsewhere(flight, key, loader, ttl, patience)
             landing = self._wait(flight, patience, until)
             if landing is not Landing.ABANDONED:
                 return flight.value() if landing is not None else self._stale(key, until)
@@ -116,29 +116,101 @@ class Loads:
         """Forgets the loads of the parent's threads."""
         self.flights.after_fork()
         self.workers.after_fork()
+        self._ahead.after_fork()
         if self._failed is not None:
             self._failed.after_fork()
 
+    # --- for those who load in other ways
+
+    def made(self, walk: Walk, loader: Loader, ttl: float | None, *, ahead: bool = False) -> Entry[Any]:
+        """What a loader makes of the key of a walk, which is given it; if it fails, that is remembered as asked for.
+
+        Args:
+            walk: from before the load.
+            loader: the loader.
+            ttl: seconds that its value may be served at most.
+            ahead: whether there still is a value.
+
+        Raises:
+            NotFound: it says that there is nothing.
+            Exception: what it raised.
+        """
+        self.loads += 1
+        try:
+            entry = entry_of(loader(walk.key), ttl, self.shortening())
+            if entry is None:
+                raise NotFound(walk.key)
+        except NotFound:
+            self.absent((walk,), Nothing.AHEAD if ahead else Nothing.LOADED)
+            raise
+        except Exception as error:
+            self.failed((walk,), error)
+            raise
+        walk.find(entry, len(self._stack.rungs), self._stack.now())
+        return entry
+
+    def shortening(self) -> float:
+        """The share by which the next loaded value's life is shortened."""
+        return self._policy.jitter * random.random() if self._policy.jitter else 0.0
+
+    def absent(self, walks: Sequence[Walk], why: Nothing = Nothing.LOADED) -> None:
+        """Remembers that a loader finds nothing, in the store's one book of that, if the policy says so."""
+        if self._stack.absences is not None:
+            for walk in walks:
+                self._stack.absences.note(walk.key, walk.ticket, why)
+
+    def failed(self, walks: Sequence[Walk], error: Exception) -> None:
+        """Remembers that a load failed, if the policy says so."""
+        if self._failed is not None:
+            for walk in walks:
+                self._failed.note(walk.key, walk.ticket, error)
+
+    def not_again(self, key: str) -> bool:
+        """Whether a loader is not to be asked now, because of what one has said or raised."""
+        absences = self._stack.absences
+        if absences is not None and absences.loader_said_so(key):
+            return True
+        return self._failed is not None and self._failed.find(key) is not None
+
+    def raise_failed(self, key: str) -> None:
+        """Raises what a load of the key has raised, as long as that is remembered."""
+        memo = None if self._failed is None else self._failed.find(key)
+        if memo is not None:
+            raise memo.value.with_traceback(None)  # every `raise` of a shared error would lengthen its trace
+
+    def end_stale(self, walks: Sequence[Walk]) -> None:
+        """Removes what is kept of keys that their loader finds nothing under, unless a write has come since."""
+        stack, keys = self._stack, [walk.key for walk in walks]
+        for rung in stack.stale_rungs if keys else ():
+            if not rung.is_primary:
+                gone = stack.ask_in_time(rung, "delete", None, None, rung.forget_stale, keys)
+                if isinstance(gone, Failure):
+                    rung.doubts.add(keys)
+            elif rung.local:
+                with stack.fence.holding(keys):
+                    valid = [walk.key for walk in walks if stack.fence.admits(walk.key, walk.ticket)]
+                    stack.ask(rung, "delete", rung.forget_stale, valid)
+
     # --- within
 
-    def _lead(self, flight: Flight, key: str, loader: Loader, ttl: float | None, *, anew: bool = False) -> Any:
+    def _lead(self, flight: Flight, key: str, loader: Loader, ttl: float | None, patience: float | None) -> Any:
         """Makes the load that the flight stands for, and ends it whatever comes."""
         flight.leader = threading.get_ident()
         walk: Walk | None = None
         try:
-            walk = self._reads.ground(key) if anew else self._reads.walk(key, loading=True)
-            leased = not anew and walk.entry is None and self.leasing.take(walk, self._patience)
+            walk = self._known(key)
+            leased = walk.entry is None and self.leasing.take(walk, patience)
             try:
                 if walk.entry is None:
-                    self._load(flight, walk, loader, ttl, anew=anew)
+                    self._load(flight, walk, loader, ttl)
             finally:
                 if leased:
-                    self.leasing.give_back(walk)
+                    self.leasing.give_back((walk,))
             assert walk.entry is not None
             flight.land(walk.entry.value, walk.expires)
             return walk.entry.value
         except Exception as error:
-            if walk is not None and not anew and self._stands_in(walk, error):
+            if walk is not None and self._stands_in(walk, error):
                 assert walk.entry is not None
                 flight.land(walk.entry.value, walk.expires)
                 return walk.entry.value
@@ -147,21 +219,14 @@ class Loads:
         finally:
             self.flights.leave(key, flight)
 
-    def _load(self, flight: Flight, walk: Walk, loader: Loader, ttl: float | None, *, anew: bool) -> None:
-        stack = self._stack
-        self.loads += 1
-        try:
-            entry = entry_of(loader(walk.key), ttl, self._policy.jitter * random.random() if self._policy.jitter else 0)
-            if entry is None:
-                raise NotFound(walk.key)
-        except Exception as error:
-            self._remember(walk, error)
-            raise
-        walk.find(entry, len(stack.rungs), stack.now())
+    def _known(self, key: str, until: Deadline | None = None) -> Walk:
+        walk = self._reads.walk(key, until, loading=True)
+        self._stack.noticed((walk,))
+        return walk
+
+    def _load(self, flight: Flight, walk: Walk, loader: Loader, ttl: float | None) -> None:
+        stack, entry = self._stack, self.made(walk, loader, ttl)
         flight.land(entry.value, walk.expires)
-        if anew:
-            self._writes.renew(walk, entry)
-            return
         if stack.listeners.want_any:
             stack.tell_planned(walk.source, (walk,))
         make_fills(stack, walk.source, (walk,))
@@ -170,22 +235,9 @@ class Loads:
     def _stands_in(self, walk: Walk, error: Exception) -> bool:
         """Whether something stale can be served for a load that failed; if there is nothing, nothing is."""
         if isinstance(error, NotFound):
-            self._end_stale(walk)
+            self.end_stale((walk,))
             return False
         return bool(self._stack.stale_rungs) and walk.entry is None and self._reads.stand_in((walk,), error)
-
-    def _end_stale(self, walk: Walk) -> None:
-        """Removes what is kept of a key that its loader finds nothing under, unless a write has come since."""
-        stack = self._stack
-        for rung in stack.stale_rungs:
-            if not rung.is_primary:
-                gone = stack.ask_in_time(rung, "delete", None, None, rung.forget_stale, walk.key)
-                if isinstance(gone, Failure):
-                    rung.doubts.add((walk.key,))
-            elif rung.local:
-                with stack.fence.holding((walk.key,)):
-                    if stack.fence.admits(walk.key, walk.ticket):
-                        stack.ask(rung, "delete", rung.forget_stale, walk.key)
 
     def _stale(self, key: str, until: Deadline | None) -> Any:
         """What can be served stale to somebody who is out of time."""
@@ -204,44 +256,25 @@ class Loads:
         except StoreTimeoutError:
             return None
 
-    def _lead_elsewhere(self, flight: Flight, key: str, loader: Loader, ttl: float | None) -> None:
+    def _lead_elsewhere(
+        self, flight: Flight, key: str, loader: Loader, ttl: float | None, patience: float | None
+    ) -> None:
         flight.leader = 0  # not this thread any more
-        if not self.workers.start(partial(self._lead_quietly, flight, key, loader, ttl), self._policy.waiting):
+        lead = partial(self._lead, flight, key, loader, ttl, patience)
+        if not self.workers.start(partial(self.quietly, key, lead), self._policy.waiting):
             flight.fail(StoreTimeoutError("too many loads are under way in the background; raise workers or waiting"))
             self.flights.leave(key, flight)
 
-    def _lead_quietly(self, flight: Flight, key: str, loader: Loader, ttl: float | None, *, anew: bool = False) -> None:
+    def quietly(self, key: str, load: Callable[[], object]) -> None:
+        """Makes a load in the background; what it raises is told to listeners, and by its flight to those who wait."""
         try:
-            self._lead(flight, key, loader, ttl, anew=anew)
+            load()
         except Exception as error:  # noqa: BLE001 - told to those who wait for the flight, and to listeners
             self.failed_in_background += 1
             self._stack.background.announce(LoadFailed(key, type(error).__qualname__, self._stack.name))
 
-    def _refresh(self, walk: Walk, loader: Loader, ttl: float | None) -> None:
-        """Has a value that is about to end loaded anew, unless somebody is at it."""
-        entry = walk.entry
-        if entry is None or entry.left is None or entry.left > self._policy.refresh_ahead or walk.stale:
-            return
-        if self.flights.under_way(walk.key) or (self._failed is not None and self._failed.find(walk.key) is not None):
-            return
-        flight, leading = self.flights.board(walk.key)
-        if not leading:
-            return
-        flight.leader = 0
-        lead = partial(self._lead_quietly, flight, walk.key, loader, ttl, anew=True)
-        if self.workers.start(lead, self._policy.waiting):
-            self.refreshes += 1
-        else:
-            self.refreshes_left_out += 1
-            self.flights.leave(walk.key, flight)
-
-    def _remember(self, walk: Walk, error: Exception) -> None:
-        policy = self._policy
-        seconds = policy.absent_ttl if isinstance(error, NotFound) else policy.failed_ttl
-        if self._failed is not None and seconds is not None:
-            self._failed.note(walk.key, walk.ticket, error, seconds)
-
     def _raise_remembered(self, key: str) -> None:
-        memo = None if self._failed is None else self._failed.find(key)
-        if memo is not None:
-            raise memo.value.with_traceback(None)  # every `raise` of a shared error would lengthen its trace
+        absences = self._stack.absences
+        if absences is not None and absences.loader_said_so(key):
+            raise NotFound(key)
+        self.raise_failed(key)

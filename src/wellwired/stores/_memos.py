@@ -8,12 +8,13 @@ write it cannot know, so its time should be short. The number of memos is bounde
 from __future__ import annotations
 
 import threading
+from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
 from wellwired.clock import Clock
 from wellwired.stores._fence import Fence, Ticket
 
-__all__ = ["Memo", "Memos"]
+__all__ = ["Absences", "Memo", "Memos", "Nothing"]
 
 T = TypeVar("T")
 
@@ -74,11 +75,56 @@ class Memos(Generic[T]):
             self._memos[key] = Memo(value, self._now() + (self._seconds if seconds is None else seconds), ticket)
 
     def forget(self, key: str) -> None:
-        """Forgets what is remembered about a key."""
-        with self._lock:
-            self._memos.pop(key, None)
+        """Forgets what is remembered about a key; takes no lock if that is nothing."""
+        if key in self._memos:
+            with self._lock:
+                self._memos.pop(key, None)
 
     def after_fork(self) -> None:
         """Forgets everything: the child's fence has begun anew."""
         self._lock = threading.Lock()
         self._memos: dict[str, Memo[T]] = {}
+
+
+class Nothing(Enum):
+    """Whose word it is that there is nothing under a key."""
+
+    FOUND = "found"
+    """That of every layer that could know."""
+    LOADED = "loaded"
+    """That of a loader, which was asked after them."""
+    AHEAD = "ahead"
+    """That of a loader that was asked while there still was a value; it counts once that has ended."""
+
+
+class Absences(Memos[Nothing]):
+    """The one book of keys that there is nothing under; safe for threads."""
+
+    def find(self, key: str) -> Memo[Nothing] | None:
+        """What is remembered for those who read; takes no lock unless it has to be forgotten."""
+        memo = super().find(key)
+        return None if memo is None or memo.value is Nothing.AHEAD else memo
+
+    def loader_said_so(self, key: str) -> bool:
+        """Whether it is remembered that a loader found nothing; it knows better than the layers that a reader asks."""
+        memo = super().find(key)
+        return memo is not None and memo.value is not Nothing.FOUND
+
+    def found_nothing(self, key: str, ticket: Ticket) -> None:
+        """Remembers that the layers have nothing; what a loader has said so far counts for those who read as well.
+
+        Args:
+            key: under which key.
+            ticket: of the read that found nothing.
+        """
+        memo = super().find(key)
+        if memo is None:
+            self.note(key, ticket, Nothing.FOUND)
+        elif memo.value is Nothing.AHEAD:
+            self.note(key, ticket, Nothing.LOADED, memo.until - self._now())
+
+    def found_something(self, key: str) -> None:
+        """Forgets that there was nothing, for now there is; another process may have written it."""
+        memo = super().find(key)
+        if memo is not None and memo.value is not Nothing.AHEAD:
+            self.forget(key)

@@ -8,7 +8,7 @@ from typing import Any
 
 from wellwired.clock import Deadline
 from wellwired.errors import StoreError
-from wellwired.stores._memos import Memos
+from wellwired.stores._memos import Absences
 from wellwired.stores._plans import WAITING_SHARE
 from wellwired.stores._rungs import NO_TOKEN, UNASKED, Answer, Failure, Rung
 from wellwired.stores._stack import Stack
@@ -244,11 +244,11 @@ class Reads:
         """Takes note that every layer that could know says that there is nothing."""
         for rung in self._stack.stale_rungs:
             if rung.local and not rung.is_primary:
-                gone = self._stack.ask(rung, "delete", rung.forget_stale, walk.key)
+                gone = self._stack.ask(rung, "delete", rung.forget_stale, (walk.key,))
                 if isinstance(gone, Failure):
                     rung.doubts.add((walk.key,))
         if self._stack.absences is not None:
-            self._stack.absences.note(walk.key, walk.ticket, True)
+            self._stack.absences.found_nothing(walk.key, walk.ticket)
 
     def _tell_stale(self, walk: Walk, rung: Rung, entry: Entry[Any], error: Exception) -> None:
         rung.stale += 1
@@ -264,7 +264,7 @@ class Reads:
             raise self._stack.refusal(self._stack.rungs[index], operation, failures[index])
 
 
-def _unremembered(walks: Iterable[Walk], absences: Memos[bool]) -> list[Walk]:
+def _unremembered(walks: Iterable[Walk], absences: Absences) -> list[Walk]:
     """The walks for which layers have to be asked; the others learn until when nothing is remembered to be there."""
     lacking: list[Walk] = []
     for walk in walks:
