@@ -60,6 +60,11 @@ class Names:
         """The state, then value and fence of each key: what the scripts want."""
         return [self.state, *[place for raw in raws for place in (self.prefix + raw, self.fence(raw))]]
 
+    def leased_places(self, raws: Iterable[bytes]) -> list[bytes]:
+        """The state, then value, fence and lease of each key: what the scripts about leases want."""
+        trios = [(self.prefix + raw, self.fence(raw), self._leases + raw) for raw in raws]
+        return [self.state, *[place for trio in trios for place in trio]]
+
     def tag(self, tag: str) -> bytes:
         """The name of a tag's word.
 
