@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from wellwired.containers._adopting import adopted
 from wellwired.containers._markers import MARKERS, Marker, place_of
 from wellwired.errors import WiringError
 
@@ -34,7 +35,7 @@ class Site:
         markers: its markers by the name of their parameter.
     """
 
-    __slots__ = ("__weakref__", "_positions", "function", "markers", "plan")
+    __slots__ = ("__weakref__", "_positions", "bound", "function", "markers", "plan")
 
     def __init__(self, function: Callable[..., Any], markers: Mapping[str, Marker]) -> None:
         self.function = function
@@ -44,6 +45,7 @@ class Site:
             p.name: i if p.kind in _BY_POSITION else _NEVER_BY_POSITION for i, p in enumerate(parameters)
         }
         self.plan: tuple[tuple[str, int, Callable[[], Any]], ...] = ()
+        self.bound = False
         self.unbind()
 
     @property
@@ -54,17 +56,26 @@ class Site:
     def bind(self, providers: Mapping[str, Callable[[], Any]]) -> None:
         """Has each parameter filled in by calling its provider; takes effect for all of them at once."""
         self.plan = tuple((name, self._positions[name], provider) for name, provider in providers.items())
+        self.bound = True
 
     def unbind(self) -> None:
-        """Has each parameter refused, with an error that says what to do, unless the caller fills it in."""
-        self.bind({name: functools.partial(self._refuse, name) for name in self.markers})
+        """Has each parameter refused, with an error that says what to do, unless the caller fills it in.
+
+        Whoever adopts modules (`_adopting`) is asked first.
+        """
+        self.bind({name: functools.partial(self._late, name) for name in self.markers})
+        self.bound = False
 
     def describe(self, name: str) -> str:
         """A marker with its function, for messages."""
         return f"{place_of(self.function)}({name}={self.markers[name]!r})"
 
-    def _refuse(self, name: str) -> Any:
+    def _late(self, name: str) -> Any:
         module = self.function.__module__
+        if not self.bound:
+            adopted(module)
+        if self.bound:
+            return next(provide for each, _, provide in self.plan if each == name)()
         raise WiringError([f"{self.describe(name)}: {module} is not wired; call container.wire([{module!r}])"])
 
 

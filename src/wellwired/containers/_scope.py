@@ -54,6 +54,11 @@ class Scope:
         """Whether it has been closed; it provides nothing any more."""
         return self._closed
 
+    @property
+    def idle(self) -> bool:
+        """Whether closing it would end nothing: it holds no object that has an end."""
+        return all(begun.leave is None and begun.closer is None for _, begun in self._begun)
+
     def __enter__(self) -> Self:
         if self._closed:
             raise StateError("this scope is closed; enter a new one with: with scope():")
@@ -134,8 +139,8 @@ class Scope:
             self._held.pop(scoped, None)
 
     def __del__(self) -> None:
-        open_still = [name for name, begun in self._begun if begun.leave is not None or begun.closer is not None]
-        if open_still:
+        if not self.idle:
+            open_still = [name for name, begun in self._begun if begun.leave is not None or begun.closer is not None]
             warnings.warn(
                 f"a scope was dropped without being closed: {', '.join(open_still)}; close it, or use `with scope():`",
                 ResourceWarning,

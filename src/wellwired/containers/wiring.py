@@ -35,7 +35,7 @@ from wellwired.errors import DeclarationError, StateError, UnknownProviderError,
 if TYPE_CHECKING:
     from wellwired.containers.container import ContainerInstance
 
-__all__ = ["Provide", "Wiring", "inject", "unwire", "wire"]
+__all__ = ["Provide", "Wiring", "inject", "injected_modules", "unwire", "wire", "wired_to"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -173,6 +173,17 @@ def unwire(container: ContainerInstance) -> dict[str, bool]:
         for wiring in mine.values():
             wiring.unwire()
     return {name: wiring.shared for name, wiring in mine.items()}
+
+
+def wired_to(module: str) -> list[ContainerInstance]:
+    """The containers that a module is wired to, by its name."""
+    with _lock.current():
+        return [container for _, container in _alive(module)]
+
+
+def injected_modules() -> set[str]:
+    """The names of all modules that have injected functions, wired or not."""
+    return {wrapper.__module__ for wrapper in list(_sites)}
 
 
 def _alive(module: str) -> list[tuple[Wiring, ContainerInstance]]:

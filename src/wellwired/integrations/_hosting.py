@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TypeAlias
 
 from wellwired.containers import Container
+from wellwired.containers._fork import ForkLock
 from wellwired.containers.container import ContainerInstance
 from wellwired.errors import WellwiredError
 
@@ -62,6 +63,8 @@ class Hosted:
         self.container = instance_of(source).stop_at_exit()
         self._modules = tuple(modules)
         self._packages = tuple(packages)
+        self._complete = False
+        self._completing = ForkLock()
 
     def wire(self, modules: Iterable[str] = ()) -> None:
         """Binds the injected functions of modules to the container, which shares them with other applications'.
@@ -74,6 +77,35 @@ class Hosted:
         """
         names = dict.fromkeys((*self._modules, *modules))
         self.container.wire(list(names), packages=self._packages, shared=True)
+
+    def late_modules(self) -> Iterable[str]:
+        """Names of modules that are known only when the framework has loaded the application; wired by `complete`."""
+        return ()
+
+    def complete(self) -> None:
+        """Wires what the first request may need, once; a failure is found again at the next call.
+
+        Raises:
+            WiringError: a marker leads nowhere; every such marker is listed.
+        """
+        if self._complete:
+            return
+        # Outside the lock, because it may import: who imports a module elsewhere may be waiting for us.
+        late = list(self.late_modules())
+        with self._completing.current():
+            if not self._complete:
+                self.wire(late)
+                self._complete = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether `serve` has nothing left to do in this process, so that it costs next to nothing."""
+        return self._complete and self.container.started
+
+    def serve(self) -> ContainerInstance:
+        """The container, completely wired and started in this process; for each request."""
+        self.complete()
+        return self.start()
 
     def start(self) -> ContainerInstance:
         """The container, started in this process; costs next to nothing when it is.

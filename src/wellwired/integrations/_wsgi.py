@@ -9,11 +9,11 @@ it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from wellwired.containers import Scope, scope
 from wellwired.containers.container import ContainerInstance
+from wellwired.integrations._requests import Pieces, ScopedRequest
 
 __all__ = ["SCOPE", "ScopedRequests"]
 
@@ -37,10 +37,10 @@ class ScopedRequests:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serves one request."""
-        request = _Request(self._start(), scope())
+        request = ScopedRequest(self._start())
         environ[SCOPE] = request
         try:
-            with request.container.serving(), request.scope.entered():
+            with request.active():
                 body = self._application(environ, start_response)
         except BaseException as error:
             request.failed(error)
@@ -54,52 +54,8 @@ class ScopedRequests:
         return _Body(body, request)
 
 
-class _Request:
-    """What a request has while it lasts.
-
-    Args:
-        container: what serves it.
-        own: its scope.
-    """
-
-    def __init__(self, container: ContainerInstance, own: Scope) -> None:
-        self.container = container
-        self.scope = own
-        self.complete = False
-        self._error: BaseException | None = None
-
-    def failed(self, error: BaseException) -> None:
-        """Has the scope end with an error, so that its objects roll back."""
-        self._error = self._error or error
-
-    def close(self) -> None:
-        """Ends the scope; again does nothing."""
-        self.scope.close(self._error)
-
-
-class _Body:
+class _Body(Pieces[bytes]):
     """A response's body, made inside the request's scope."""
-
-    def __init__(self, body: Iterable[bytes], request: _Request) -> None:
-        self._body = body
-        self._pieces: Iterator[bytes] | None = None
-        self._request = request
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        request = self._request
-        try:
-            with request.container.serving(), request.scope.entered():
-                if self._pieces is None:
-                    self._pieces = iter(self._body)
-                return next(self._pieces)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            request.failed(error)
-            raise
 
     def close(self) -> None:
         """Called by the server at the end of the request, however that came."""
@@ -107,7 +63,7 @@ class _Body:
         try:
             close = getattr(self._body, "close", None)
             if close is not None and not request.scope.closed:
-                with request.container.serving(), request.scope.entered():
+                with request.active():
                     close()
         except BaseException as error:
             request.failed(error)

@@ -29,18 +29,19 @@ from collections.abc import Iterable
 from functools import partial
 from types import GeneratorType
 
-import click
-from flask import Flask, Response, current_app, has_app_context, request
-from flask.cli import AppGroup, with_appcontext
-
-from wellwired.cli import main
-from wellwired.cli.locating import given
-from wellwired.containers._fork import ForkLock
 from wellwired.containers._serving import look_with
 from wellwired.containers.container import ContainerInstance
-from wellwired.errors import StateError, WiringError
+from wellwired.errors import MissingExtraError, StateError, WiringError
+from wellwired.integrations._commands import COMMANDS, run
 from wellwired.integrations._hosting import Hosted, Source
 from wellwired.integrations._wsgi import SCOPE, ScopedRequests
+
+try:
+    import click
+    from flask import Flask, Response, current_app, has_app_context, request
+    from flask.cli import AppGroup, with_appcontext
+except ModuleNotFoundError:
+    raise MissingExtraError("Flask", extra="flask", purpose="wellwired.integrations.flask") from None
 
 __all__ = ["Wellwired", "container_of"]
 
@@ -95,7 +96,7 @@ class Wellwired:
         if _NAME in app.extensions:
             raise StateError(f"the application {app.name!r} has a container already")
         hosted = app.extensions[_NAME] = _Application(app, source, modules, packages)
-        app.wsgi_app = ScopedRequests(app.wsgi_app, hosted.started)  # type: ignore[method-assign]
+        app.wsgi_app = ScopedRequests(app.wsgi_app, hosted.serve)  # type: ignore[method-assign]
         app.after_request(_note_body)
         app.teardown_request(_note_failure)
         app.cli.add_command(_commands())
@@ -123,7 +124,7 @@ def container_of(app: Flask, *, start: bool = True) -> ContainerInstance:
         ExceptionGroup: it cannot be started; of all faults that `check()` found.
     """
     hosted = _hosted(app)
-    return hosted.started() if start else hosted.container
+    return hosted.serve() if start else hosted.container
 
 
 class _Application(Hosted):
@@ -134,24 +135,12 @@ class _Application(Hosted):
         own = [app.import_name] if app.import_name in sys.modules else []
         super().__init__(source, modules=(*modules, *own), packages=packages)
         self._app = app
-        self._complete = False
-        self._completing = ForkLock()
         # Now for whoever calls a view without a request; again at the first one, when the blueprints are known.
         self.wire()
 
-    def started(self) -> ContainerInstance:
-        """The container, wired to all the modules of the application, and started."""
-        self.complete()
-        return self.start()
-
-    def complete(self) -> None:
-        """Wires the modules of the blueprints too, once they are all registered."""
-        if self._complete:
-            return
-        with self._completing.current():
-            if not self._complete:
-                self.wire(blueprint.import_name for blueprint in self._app.blueprints.values())
-                self._complete = True
+    def late_modules(self) -> Iterable[str]:
+        """The modules of the blueprints, when they are all registered."""
+        return [blueprint.import_name for blueprint in self._app.blueprints.values()]
 
 
 def _hosted(app: Flask) -> _Application:
@@ -167,24 +156,13 @@ def _current() -> ContainerInstance | None:
     return hosted.container if isinstance(hosted, _Application) else None
 
 
-_COMMANDS = {
-    "check": "Finds every fault of settings and wiring, without connecting to anything.",
-    "health": "Starts the container, pings every pool, stops it again.",
-    "graph": "Draws who needs whom.",
-    "load": "Writes every line of a file through the write manager.",
-    "replay": "Sends dead letters again.",
-    "purge": "Removes what stores keep beyond its time.",
-}
-
-
 def _commands() -> AppGroup:
     group = AppGroup(_NAME, help="Check, show and use the application's container.")
-    for name, text in _COMMANDS.items():
+    for name, text in COMMANDS.items():
         # The words behind it, --help among them, are for the command that it leads to.
         everything = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
         words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
-        run = with_appcontext(partial(_run, name))
-        group.add_command(click.Command(name, everything, run, [words], help=text))
+        group.add_command(click.Command(name, everything, with_appcontext(partial(_run, name)), [words], help=text))
     return group
 
 
@@ -194,8 +172,7 @@ def _run(name: str, words: tuple[str, ...]) -> None:
         hosted.complete()
     except WiringError as error:
         raise click.ClickException(str(error)) from None
-    with given(hosted.container):
-        main([name, *words], name=f"flask {_NAME}")
+    run(hosted.container, [name, *words], name=f"flask {_NAME}")
 
 
 def _note_body(response: Response) -> Response:

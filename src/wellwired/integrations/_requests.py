@@ -1,0 +1,106 @@
+"""A request while it lasts: its container, its scope, and how it went.
+
+Whatever the framework, the scope has to be entered again for each piece of a streamed body, since the context
+variables of the request are gone by then; it ends once, and with the first error that somebody heard of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from wellwired.containers import Scope, scope
+from wellwired.containers.container import ContainerInstance
+
+__all__ = ["AsyncPieces", "Pieces", "ScopedRequest"]
+
+T = TypeVar("T")
+
+
+class ScopedRequest:
+    """What a request has while it lasts. Safe from many threads, as its scope is.
+
+    Args:
+        container: what serves it; started.
+    """
+
+    def __init__(self, container: ContainerInstance) -> None:
+        self.container = container
+        self.scope: Scope = scope()
+        self.complete = False
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        """Makes its container and its scope the ones that count inside a block, in this thread or task."""
+        with self.container.serving(), self.scope.entered():
+            yield
+
+    def failed(self, error: BaseException) -> None:
+        """Has the scope end with an error, so that its objects roll back; the first one counts."""
+        self._error = self._error or error
+
+    def close(self) -> None:
+        """Ends the scope; again does nothing."""
+        self.scope.close(self._error)
+
+
+class Pieces(Generic[T]):
+    """A streamed body, every piece of which is made inside the request's scope.
+
+    Args:
+        body: what makes the pieces.
+        request: whose scope.
+    """
+
+    def __init__(self, body: Iterable[T], request: ScopedRequest) -> None:
+        self._body = body
+        self._pieces: Iterator[T] | None = None
+        self._request = request
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        request = self._request
+        try:
+            with request.active():
+                if self._pieces is None:
+                    self._pieces = iter(self._body)
+                return next(self._pieces)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            request.failed(error)
+            raise
+
+
+class AsyncPieces(Generic[T]):
+    """The same for a body that is made asynchronously.
+
+    Args:
+        body: what makes the pieces.
+        request: whose scope.
+    """
+
+    def __init__(self, body: AsyncIterable[T], request: ScopedRequest) -> None:
+        self._body = body
+        self._pieces: AsyncIterator[T] | None = None
+        self._request = request
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        request = self._request
+        try:
+            with request.active():
+                if self._pieces is None:
+                    self._pieces = aiter(self._body)
+                return await anext(self._pieces)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            request.failed(error)
+            raise

@@ -1,0 +1,151 @@
+"""The scope of a request in Django: around the middleware below it, the view, and the streamed body.
+
+It stands as high in ``MIDDLEWARE`` as its scope shall reach; no other middleware needs to know of it. Under WSGI and
+ASGI alike, a whole response ends the scope before it is sent, so that an ending that fails is an error page; a streamed
+one ends it when the server closes the response, which it does also when the client has gone.
+
+Django answers an exception with a page, below this middleware already. The scope hears of the exception all the same:
+of one in a view, whatever it is, by ``process_exception``, and of one in other middleware by a signal. It then ends
+with that error, as a database transaction around the view would.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.utils.decorators import sync_and_async_middleware
+
+from wellwired.integrations._requests import AsyncPieces, Pieces, ScopedRequest
+from wellwired.integrations.django._project import project
+
+__all__ = ["note_failure", "request_scope"]
+
+_KEPT = "_wellwired"
+
+Handler = Callable[[HttpRequest], Any]
+
+
+@sync_and_async_middleware
+def request_scope(get_response: Handler) -> Handler:
+    """Gives every request a started container and a scope; see the module.
+
+    Args:
+        get_response: the middleware below, or the view; the result is of its colour.
+    """
+    around = _asynchronous(get_response) if iscoroutinefunction(get_response) else _synchronous(get_response)
+    around.process_exception = _process_exception  # type: ignore[attr-defined]
+    return around
+
+
+def _synchronous(get_response: Handler) -> Handler:
+    def serve(request: HttpRequest) -> HttpResponseBase:
+        scoped = _begun(request)
+        try:
+            with scoped.active():
+                response = get_response(request)
+        except BaseException as error:
+            scoped.failed(error)
+            scoped.close()
+            raise
+        if response.streaming:
+            return _streamed(request, response, scoped)
+        scoped.close()
+        return response
+
+    return serve
+
+
+def _asynchronous(get_response: Callable[[HttpRequest], Awaitable[Any]]) -> Handler:
+    async def serve(request: HttpRequest) -> HttpResponseBase:
+        found = project()
+        if not found.ready:
+            # Loading and connecting take their time, which other requests should not have to wait for.
+            await sync_to_async(found.serve)()
+        scoped = _begun(request)
+        try:
+            with scoped.active():
+                response = await get_response(request)
+        except BaseException as error:
+            scoped.failed(error)
+            await _ended(scoped)
+            raise
+        if response.streaming:
+            return _streamed(request, response, scoped)
+        await _ended(scoped)
+        return response
+
+    return serve
+
+
+def _begun(request: HttpRequest) -> ScopedRequest:
+    scoped = ScopedRequest(project().serve())
+    setattr(request, _KEPT, scoped)
+    return scoped
+
+
+async def _ended(scoped: ScopedRequest) -> None:
+    """Ends a scope from asynchronous code; in Django's thread for blocking code, if there is anything to end."""
+    if scoped.scope.idle:
+        scoped.close()
+        return
+    try:
+        await sync_to_async(scoped.close)()
+    finally:
+        scoped.close()  # a task that is cancelled twice may never have come to the thread; again does nothing
+
+
+def _streamed(request: HttpRequest, response: Any, scoped: ScopedRequest) -> HttpResponseBase:
+    """Leaves the scope to a response that is yet to be made."""
+    if not (isinstance(response, FileResponse) and response.file_to_stream is not None):
+        # A file is left as it is: the server may send it by itself, and reads it long after the view has opened it.
+        _wrap(response, scoped)
+    response.close = partial(_close, response.close, scoped)
+    # Whatever middleware above makes of the response, Django closes the request with the one that it sends.
+    request.close = partial(_close_request, request.close, scoped)  # type: ignore[method-assign]
+    return response  # type: ignore[no-any-return]
+
+
+def _wrap(response: StreamingHttpResponse, scoped: ScopedRequest) -> None:
+    if response.is_async:
+        response.streaming_content = AsyncPieces(response.streaming_content, scoped)
+    else:
+        response.streaming_content = Pieces(response.streaming_content, scoped)
+
+
+def _close(close: Callable[[], None], scoped: ScopedRequest) -> None:
+    scoped.complete = True
+    try:
+        if scoped.scope.closed:
+            close()
+        else:
+            with scoped.active():
+                close()
+    finally:
+        scoped.close()
+
+
+def _close_request(close: Callable[[], None], scoped: ScopedRequest) -> None:
+    close()
+    # Not while its own response is being closed: Django passes over errors here, and the scope's should be heard.
+    if not scoped.complete:
+        scoped.close()
+
+
+def _process_exception(request: HttpRequest, exception: Exception) -> None:
+    scoped = getattr(request, _KEPT, None)
+    if scoped is not None:
+        scoped.failed(exception)
+
+
+def note_failure(*, request: HttpRequest | None = None, **_: object) -> None:
+    """Has the scope of a request end with the error that Django is about to answer with a page; a signal's receiver."""
+    scoped = getattr(request, _KEPT, None)
+    error = sys.exc_info()[1]
+    if scoped is not None and error is not None:
+        scoped.failed(error)

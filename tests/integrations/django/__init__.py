@@ -1,0 +1,1 @@
+"""Tests of the integration with Django, in one configured project."""
