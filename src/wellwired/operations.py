@@ -7,10 +7,11 @@ payloads and values, so that a log line or a traceback cannot leak them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import FrozenInstanceError, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
+from wellwired._frozen import refusing_changes
 from wellwired.clock import Deadline
 
 __all__ = ["StoreOperation", "StoreVerb", "WriteOperation", "WriteRequest", "WriteResult"]
@@ -55,6 +56,7 @@ class WriteRequest:
         return WriteRequest(self.target, self.type, payload, self.meta, self.timeout, key, changes)
 
 
+@refusing_changes
 @dataclass(frozen=True, slots=True)
 class WriteResult(Generic[T]):
     """What a write that took effect reports.
@@ -79,15 +81,6 @@ class WriteResult(Generic[T]):
     replayed: bool = False
     warnings: tuple[str, ...] = ()
     pending: bool = False
-
-
-def _refuse_change(_self: object, name: str, _value: object) -> NoReturn:
-    raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-
-# `WriteResult[int](...)` tries to set `__orig_class__` and expects an AttributeError where it cannot; the
-# dataclass's own refusal is a TypeError for a name that is no field, up to Python 3.12.
-setattr(WriteResult, "__setattr__", _refuse_change)  # noqa: B010 - an assignment is an error to type checkers
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tests.writers.sql_kit import accounts, count, insert_one, metadata, running
 from tests.writers.wire import WIRES, Message, Moment
 from wellwired.errors import BackendError, Outcome, Phase, Retry, WriteTimeoutError
 from wellwired.operations import WriteRequest
-from wellwired.writers._cutting import Cutter
+from wellwired.writers._cutting import Cutter, killing
 from wellwired.writers.sql import SQLWriter
 
 SERVERS = ["mariadb", "postgresql"]
@@ -200,7 +200,7 @@ class TestCancelling:
     def test_a_request_that_comes_late_hits_nobody(self, engine: sa.Engine) -> None:
         """The session that was to be ended is gone, and those that came after it are left alone."""
         victim = engine.connect()
-        ask = Cutter(engine)._request(victim.connection.driver_connection)
+        ask = Cutter(killing(engine))._request(victim.connection.driver_connection)
         assert ask is not None
         victim.invalidate()
         victim.close()

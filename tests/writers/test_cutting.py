@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.writers.sql_kit import running
 from wellwired.writers import _cutting
-from wellwired.writers._cutting import Cutter, shut_down
+from wellwired.writers._cutting import Cutter, killing, shut_down
 
 
 class Driver:
@@ -86,7 +86,7 @@ class TestCutter:
     @pytest.fixture
     def cutter(self, monkeypatch: pytest.MonkeyPatch) -> Cutter:
         """For an engine that nothing connects to; asking is up to the test."""
-        return Cutter(sa.create_engine("postgresql+psycopg://nowhere/none"))
+        return Cutter(killing(sa.create_engine("postgresql+psycopg://nowhere/none")))
 
     def test_the_server_is_asked_on_another_thread(
         self, cutter: Cutter, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
@@ -161,6 +161,6 @@ class TestCutter:
     ) -> None:
         """What the driver cannot say is not asked."""
         cutter.cut(Driver(pair[0]))
-        Cutter(sa.create_engine("mysql+pymysql://nowhere/none")).cut(Driver(pair[0]))
+        Cutter(killing(sa.create_engine("mysql+pymysql://nowhere/none"))).cut(Driver(pair[0]))
 
         assert pair[0].recv(1) == b""

@@ -16,6 +16,7 @@ from wellwired.operations import WriteOperation, WriteResult
 __all__ = [
     "APPLIED",
     "OK",
+    "PENDING",
     "Observer",
     "RetryEvent",
     "RetryObserver",
@@ -31,6 +32,9 @@ OK: Final = "OK"
 APPLIED: Final = "APPLIED"
 """The `outcome` of a write that took effect, where a failure has its `Outcome`."""
 
+PENDING: Final = "PENDING"
+"""The `outcome` of a write that takes effect when a transaction around it is committed, which is not its writer's."""
+
 
 class WriteEvent(NamedTuple):
     """One write that is over. A named tuple, because one is made for every write and it is the quickest to make.
@@ -40,7 +44,7 @@ class WriteEvent(NamedTuple):
         target: the request's target, or "" if it was no name.
         type: the request's type, or "" if it was no name.
         code: `OK`, or the error's code.
-        outcome: `APPLIED`, or what became of the data.
+        outcome: `APPLIED`, `PENDING`, or what became of the data.
         attempts: how many times the backend was tried.
         duration: seconds from the call to the answer.
         replayed: whether an earlier write with the same key gave the result.
@@ -117,7 +121,7 @@ def succeeded(operation: WriteOperation, result: WriteResult[Any], duration: flo
         request.target,
         request.type,
         OK,
-        APPLIED,
+        PENDING if result.pending else APPLIED,
         result.attempts,
         duration,
         result.replayed,

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from wellwired.errors import ErrorCode
 from wellwired.middleware.batches import BatchEvent
 from wellwired.middleware.chain import WriteMiddleware
-from wellwired.middleware.events import OK, RetryEvent, WriteEvent
+from wellwired.middleware.events import OK, PENDING, RetryEvent, WriteEvent
 from wellwired.middleware.notices import CircuitChanged, EvictionFailed, LetterKept, LetterLost, Notice
 from wellwired.middleware.observe import observed
 
@@ -158,6 +158,7 @@ class WriteLog:
             "type": event.type,
             "size": event.size,
             "applied": event.applied,
+            **({"pending": pending} if (pending := event.counts.get((OK, PENDING), 0)) else {}),
             "attempts": event.attempts,
             "duration": round(event.duration, 6),
         }

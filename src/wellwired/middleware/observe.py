@@ -57,7 +57,10 @@ def observed(*observers: Observer) -> WriteMiddleware:
             warnings = result.warnings
             if observers:
                 warnings += notify(observers, succeeded(operation, result, duration))
-            return WriteResult(True, result.message, result.data, result.attempts, duration, result.replayed, warnings)
+            replayed, pending = result.replayed, result.pending
+            return WriteResult(
+                True, result.message, result.data, result.attempts, duration, replayed, warnings, pending
+            )
 
         return call
 

@@ -10,8 +10,9 @@ really sent, the letter outside of everything, because it is about what the call
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from wellwired.clock import SYSTEM, Clock
@@ -25,11 +26,15 @@ from wellwired.writers._evictions import Evictions, Stores, unknown_store
 from wellwired.writers._keeping import Failed, Keeping
 from wellwired.writers.dead_letters import DeadLetters
 from wellwired.writers.directory import Directory
+from wellwired.writers.protocol import Defers
 
-__all__ = ["Aftermath", "Pair", "evicting"]
+__all__ = ["Aftermath", "Defer", "Pair", "deferring", "evicting"]
 
 Pair: TypeAlias = tuple[WriteRequest, Handler | None]
 """A request and who was to do it; None if nobody was found."""
+
+Defer: TypeAlias = Callable[[Callable[[], Sequence[str]]], None]
+"""See `wellwired.writers.protocol.Defers.defer`."""
 
 
 class Aftermath:
@@ -78,16 +83,23 @@ class Aftermath:
             raise unknown_store(next(iter(changes)), request)
         return changes
 
-    def committed(self, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    def committed(self, pairs: Sequence[Pair], defer: Defer | None = None) -> tuple[str, ...]:
         """Evicts what committed writes changed; never raises.
 
         Args:
             pairs: the writes, each with its handler.
+            defer: has it done later, if they are not committed yet: a copy that is evicted before could be filled
+                again with what is about to be replaced.
 
         Returns:
             The warnings for their results.
         """
-        return self._evicted(pairs) if self._evictions is not None else ()
+        if self._evictions is None:
+            return ()
+        if defer is None:
+            return self._evicted(pairs)
+        defer(partial(self._evicted, tuple(pairs)))
+        return ()
 
     def failed(self, pairs: Sequence[Pair], error: WriteError, *, together: bool = False) -> None:
         """Evicts what failed writes may have changed all the same, and keeps their dead letters; never raises.
@@ -127,6 +139,11 @@ class Aftermath:
         return warnings + self._evictions.evict(merged(found))
 
 
+def deferring(writer: object) -> Defer | None:
+    """What defers until the transaction is committed that a pending write of this writer is in."""
+    return writer.defer if isinstance(writer, Defers) else None
+
+
 def evicting(aftermath: Aftermath, directory: Directory) -> WriteMiddleware:
     """The middleware around the retries that evicts what a write changed, or may have.
 
@@ -148,7 +165,8 @@ def evicting(aftermath: Aftermath, directory: Directory) -> WriteMiddleware:
                 # The program is being ended, perhaps after COMMIT was sent.
                 aftermath.committed((pair,))
                 raise
-            warnings = aftermath.committed((pair,))
+            defer = deferring(directory.named(operation.writer)) if result.pending else None
+            warnings = aftermath.committed((pair,), defer)
             return replace(result, warnings=result.warnings + warnings) if warnings else result
 
         return call

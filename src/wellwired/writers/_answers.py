@@ -23,12 +23,13 @@ class Committed(Sequence[Answer]):
 
     Args:
         data: what the handler returned for each.
+        pending: whether they take effect with a transaction around them only, which is not their writer's.
     """
 
-    __slots__ = ("_data", "_made", "attempts", "duration")
+    __slots__ = ("_data", "_made", "attempts", "duration", "pending")
 
-    def __init__(self, data: Sequence[Any]) -> None:
-        self.attempts, self.duration = 1, 0.0
+    def __init__(self, data: Sequence[Any], *, pending: bool = False) -> None:
+        self.attempts, self.duration, self.pending = 1, 0.0, pending
         self._data = data
         self._made: dict[int, WriteResult[Any]] = {}
 
@@ -46,7 +47,8 @@ class Committed(Sequence[Answer]):
         at = range(len(self._data))[at]
         made = self._made.get(at)
         if made is None:
-            made = WriteResult(True, "committed", self._data[at], self.attempts, self.duration)
+            done = "written" if self.pending else "committed"
+            made = WriteResult(True, done, self._data[at], self.attempts, self.duration, pending=self.pending)
             # Two threads that look at it at once get the same one.
             made = self._made.setdefault(at, made)
         return made

@@ -17,10 +17,20 @@ from sqlalchemy import Engine
 
 from wellwired.clock import Deadline
 from wellwired.writers._checkout import Checkout, bound_checkouts
-from wellwired.writers._cutting import Cutter, shut_down
+from wellwired.writers._cutting import Cutter, killing, shut_down
 from wellwired.writers._watch import Guard, Watch
 
-__all__ = ["AutocommitError", "Bounds", "Leash", "SQLiteBounds", "ServerBounds", "bounds_for"]
+__all__ = [
+    "AutocommitError",
+    "Bounds",
+    "Leash",
+    "SQLiteBounds",
+    "SQLiteLeash",
+    "ServerBounds",
+    "ServerLeash",
+    "Usual",
+    "bounds_for",
+]
 
 _USUAL = "wellwired.usual"
 _STEPS = 1_000
@@ -96,7 +106,15 @@ class AutocommitError(Exception):
     """The connection commits every statement by itself."""
 
 
-class _ServerLeash:
+class ServerLeash:
+    """The leash of a connection to a server.
+
+    Args:
+        watch: cuts it.
+        driver: the driver's own connection.
+        guard: the watch's; None without a deadline, until COMMIT has one.
+    """
+
     __slots__ = ("_driver", "_guard", "_watch")
     sturdy = False
 
@@ -140,7 +158,7 @@ class ServerBounds:
     """
 
     def __init__(self, engine: Engine, name: str) -> None:
-        self._cutter = Cutter(engine)
+        self._cutter = Cutter(killing(engine))
         self._watch = Watch(name)
         self._engine = engine
 
@@ -159,15 +177,22 @@ class ServerBounds:
         guard = None
         if not math.isinf(seconds):
             guard = self._watch.guard(seconds, partial(self._cutter.cut, driver))
-        return _ServerLeash(self._watch, driver, guard)
+        return ServerLeash(self._watch, driver, guard)
 
 
-class _SQLiteLeash:
+class SQLiteLeash:
+    """The leash of a connection to a file; to be started, and ended.
+
+    Args:
+        driver: the driver's own connection.
+        usual: how it is left.
+    """
+
     __slots__ = ("_busy", "_driver", "_usual", "_working", "fired")
     severed = False
     sturdy = True
 
-    def __init__(self, driver: Any, usual: _Usual) -> None:
+    def __init__(self, driver: Any, usual: Usual) -> None:
         self._driver = driver
         self._usual = usual
         self._busy = usual.busy
@@ -175,6 +200,11 @@ class _SQLiteLeash:
         self.fired = False
 
     def start(self, seconds: float) -> None:
+        """Bounds the waits and the work.
+
+        Args:
+            seconds: how long it may take; infinite for ever.
+        """
         # A PRAGMA costs as much as a small INSERT: it is sent only where the usual patience would be too much.
         if self._usual.busy > seconds * _SLACK:
             self._be_patient(seconds)
@@ -232,8 +262,8 @@ class SQLiteBounds:
             raise AutocommitError
         usual = info.get(_USUAL)
         if usual is None:
-            usual = info[_USUAL] = _Usual.of(driver)
-        leash = _SQLiteLeash(driver, usual)
+            usual = info[_USUAL] = Usual.of(driver)
+        leash = SQLiteLeash(driver, usual)
         try:
             leash.start(seconds)
             if driver.in_transaction:  # the application's own listener, or autocommit=False, has begun a deferred one
@@ -245,13 +275,14 @@ class SQLiteBounds:
         return leash
 
 
-class _Usual(NamedTuple):
+class Usual(NamedTuple):
     """How a SQLite connection is when nobody has changed it: its patience in seconds, and whether it is in WAL mode."""
 
     busy: float
     wal: bool
 
     @classmethod
-    def of(cls, driver: Any) -> _Usual:
+    def of(cls, driver: Any) -> Usual:
+        """Asks a connection."""
         busy = driver.execute("PRAGMA busy_timeout").fetchone()[0]
         return cls(busy / 1000, driver.execute("PRAGMA journal_mode").fetchone()[0] == "wal")

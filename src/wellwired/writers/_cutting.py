@@ -18,13 +18,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
 
 from wellwired.writers._forks import renew_in_child
 
-__all__ = ["Cutter", "shut_down"]
+__all__ = ["Cutter", "killing", "shut_down"]
 
 _log = logging.getLogger(__name__)
 _MOST_REQUESTS = 8
@@ -57,17 +58,42 @@ def _descriptor(driver: Any) -> int:
     return int(driver.fileno()) if hasattr(driver, "fileno") else -1
 
 
-class Cutter:
-    """Ends sessions of one engine, at the client and at the server; safe to use from many threads.
+def killing(engine: Engine) -> Callable[[int], None] | None:
+    """What ends a session of MySQL or MariaDB on a connection of its own; None for another server.
 
     Args:
-        engine: whose connections they are; its pool's settings are used to reach the server again.
+        engine: its pool's settings are used to reach the server again.
+    """
+    if engine.dialect.name not in ("mysql", "mariadb"):
+        return None
+
+    def kill(session: int) -> None:
+        spare = engine.pool.recreate()
+        try:
+            connection = spare.connect()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(f"KILL {session}")
+                cursor.close()
+            finally:
+                connection.close()
+        finally:
+            spare.dispose()
+
+    return kill
+
+
+class Cutter:
+    """Ends sessions of one database, at the client and at the server; safe to use from many threads.
+
+    Args:
+        kill: ends a session of MySQL or MariaDB by its number, on another connection; None if it is no such server.
     """
 
-    __slots__ = ("__weakref__", "_engine", "_requests")
+    __slots__ = ("__weakref__", "_kill", "_requests")
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, kill: Callable[[int], None] | None) -> None:
+        self._kill = kill
         self.renew()
         renew_in_child(self)
 
@@ -95,9 +121,8 @@ class Cutter:
     def _request(self, driver: Any) -> Callable[[], object] | None:
         """What asks the server to end the session, prepared while the connection still knows its own id."""
         try:
-            if self._engine.dialect.name in ("mysql", "mariadb"):
-                session = int(driver.thread_id())
-                return lambda: self._kill(session)
+            if self._kill is not None:
+                return partial(self._kill, int(driver.thread_id()))
             native = getattr(driver, "pgconn", None)
             if native is not None and hasattr(native, "cancel_conn"):
                 request = native.cancel_conn()
@@ -105,19 +130,6 @@ class Cutter:
         except Exception as error:  # noqa: BLE001 - the connection was closed in the meantime
             _log.debug("no session to end: %s", type(error).__name__)
         return None
-
-    def _kill(self, session: int) -> None:
-        spare = self._engine.pool.recreate()
-        try:
-            connection = spare.connect()
-            try:
-                cursor = connection.cursor()
-                cursor.execute(f"KILL {session}")
-                cursor.close()
-            finally:
-                connection.close()
-        finally:
-            spare.dispose()
 
 
 def _cancel(request: Any) -> None:

@@ -17,7 +17,7 @@ from wellwired.handlers.protocol import Handler
 from wellwired.middleware.events import Observer, WriteEvent, failed, succeeded
 from wellwired.middleware.observe import notify
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
-from wellwired.writers._aftermath import Aftermath, Pair
+from wellwired.writers._aftermath import Aftermath, Defer, Pair
 
 __all__ = ["ROLLED_BACK", "Ledger", "Line"]
 
@@ -62,12 +62,17 @@ class Line:
 
 
 class Ledger:
-    """The requests of one transaction, in the order of writing; for one thread."""
+    """The requests of one transaction, in the order of writing; for one thread.
 
-    __slots__ = ("_lines",)
+    Args:
+        defer: if the transaction is part of one that is not its writer's, has something done when that is committed.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_lines", "defer")
+
+    def __init__(self, defer: Defer | None = None) -> None:
         self._lines: list[Line] = []
+        self.defer = defer
 
     def add(self, operation: WriteOperation) -> Line:
         """Opens the line of a request that was admitted."""
@@ -124,7 +129,7 @@ class Ledger:
         if not together:
             return ()
         if error is None:
-            return aftermath.committed(together)
+            return aftermath.committed(together, self.defer)
         if error.reason == ROLLED_BACK:
             # Its block was left early, so this is a part of what was wanted: to replay a part would halve it.
             aftermath.evict_in_doubt(together, error)

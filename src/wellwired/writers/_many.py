@@ -18,7 +18,7 @@ from wellwired.clock import Clock, Deadline
 from wellwired.errors import InvalidRequestError, Outcome, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
-from wellwired.writers._aftermath import Aftermath
+from wellwired.writers._aftermath import Aftermath, deferring
 from wellwired.writers._answers import Answer, Answers, Committed, atomic_failure, error_for
 from wellwired.writers._endpoint import unusable
 from wellwired.writers._many_admitted import Admitted
@@ -209,7 +209,9 @@ class Batching:
         if open_:
             self._aftermath.evict_in_doubt([pairs[at] for at in open_], next(iter(open_.values())))
         done = [isinstance(answer, WriteResult) for answer in answers]
-        warnings = self._aftermath.committed([pair for pair, good in zip(pairs, done, strict=True) if good])
+        pending = any(isinstance(answer, WriteResult) and answer.pending for answer in answers)
+        defer = deferring(chunk.writer) if pending else None
+        warnings = self._aftermath.committed([pair for pair, good in zip(pairs, done, strict=True) if good], defer)
         if not warnings:
             return answers
         return [_warned(answer, warnings) if good else answer for answer, good in zip(answers, done, strict=True)]

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from wellwired.clock import Deadline
 from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, Retry, WriteError
 from wellwired.handlers._requests import Requests
@@ -22,12 +20,10 @@ from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._answers import Answer, Committed, atomic_failure, error_for
 from wellwired.writers._bisect import Bisection, Span
-from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went, not_taken
-from wellwired.writers._connection import WriteConnection
+from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went
+from wellwired.writers._ground import Ground
 from wellwired.writers._keys import Key, stored_form
-from wellwired.writers._many_keys import claim_many, look_many, store_many
-from wellwired.writers._resolving import COMMITTED_LATE, is_open, resolved
-from wellwired.writers._transaction import Database, Transaction
+from wellwired.writers._resolving import COMMITTED_LATE, is_open
 
 __all__ = ["Many", "SQLBatch"]
 
@@ -54,7 +50,7 @@ class SQLBatch:
     """One `write_batch`; for one thread.
 
     Args:
-        database: where.
+        ground: where.
         requests: what to write.
         handler: who does it.
         deadline: by when COMMIT must have been sent.
@@ -64,7 +60,7 @@ class SQLBatch:
 
     def __init__(
         self,
-        database: Database,
+        ground: Ground,
         requests: Sequence[WriteRequest],
         *,
         handler: Handler,
@@ -72,7 +68,7 @@ class SQLBatch:
         atomic: bool,
         key_of: Callable[[WriteRequest], Key],
     ) -> None:
-        self.database = database
+        self.ground = ground
         self.requests = requests if isinstance(requests, Requests) else Requests(requests)
         self.handler = handler
         self.deadline = deadline
@@ -138,7 +134,7 @@ class SQLBatch:
                     return
                 continue
             if failure is None and attempt.flawless and len(here) == len(self.requests):
-                self._whole = Committed(attempt.data)
+                self._whole = Committed(attempt.data, pending=attempt.pending)
             elif failure is None:
                 self._answers.update(attempt.answers())
             elif not self.atomic and len(here) > 1 and _may_be_about_one(failure):
@@ -150,9 +146,9 @@ class SQLBatch:
 
     def _replay(self, positions: list[int]) -> None:
         """Answers what earlier writes with the same keys have left, and leaves those open whose key is free."""
-        transaction = Transaction(self.database, self.requests[positions[0]], self.deadline)
+        transaction = self.ground.transaction(self.requests[positions[0]], self.deadline)
         try:
-            found = look_many(transaction.open(), [self.keys[position] for position in positions])
+            found = self.ground.look_many(transaction.open(), [self.keys[position] for position in positions])
             transaction.commit()
         except BaseException as error:
             failure = transaction.fail(error)
@@ -168,7 +164,9 @@ class SQLBatch:
             if isinstance(kept, InvalidRequestError):
                 self._answers[position] = kept
             elif kept is not None:
-                self._answers[position] = WriteResult(message="done before", data=kept.data, replayed=True)
+                pending = transaction.pending
+                done = WriteResult(message="done before", data=kept.data, replayed=True, pending=pending)
+                self._answers[position] = done
 
 
 class _Attempt:
@@ -187,7 +185,7 @@ class _Attempt:
         if batch.keys:
             self._keys = {here: batch.keys[there] for here, there in enumerate(positions) if there in batch.keys}
         self._many: Many | None = getattr(batch.handler, "handle_many", None)
-        self._transaction = Transaction(batch.database, batch.requests.originals[positions[0]], batch.deadline)
+        self._transaction = batch.ground.transaction(batch.requests.originals[positions[0]], batch.deadline)
         self.data: list[Any] = [None] * len(positions)
         self._errors: dict[int, WriteError] = {}
         self._after: list[tuple[Collected, Span]] = []
@@ -225,14 +223,14 @@ class _Attempt:
             trouble = transaction.close()
         if lost is not None:
             try:
-                resolved(transaction, lost)
+                self._batch.ground.resolve(transaction, lost)
             except WriteError as error:
                 return error
             trouble = COMMITTED_LATE
         self._follow_up(trouble)
         return None
 
-    def _work(self, connection: WriteConnection, *, guarded: bool) -> None:
+    def _work(self, connection: Any, *, guarded: bool) -> None:
         if guarded:
             self._by_halves(connection)
         else:
@@ -246,6 +244,11 @@ class _Attempt:
         self._transaction.commit()
 
     @property
+    def pending(self) -> bool:
+        """Whether what it has done takes effect with a transaction around it only, which is not the writer's."""
+        return self._transaction.pending
+
+    @property
     def flawless(self) -> bool:
         """Whether there is nothing to say but the data of each, after `run` has returned None."""
         return not (self._errors or self._warnings)
@@ -257,7 +260,11 @@ class _Attempt:
         answers: dict[int, Answer] = {}
         for here, there in enumerate(self._positions):
             answers[there] = self._errors.get(here) or WriteResult(
-                True, "committed", self.data[here], warnings=self._warnings.get(here, ())
+                True,
+                "written" if self.pending else "committed",
+                self.data[here],
+                warnings=self._warnings.get(here, ()),
+                pending=self.pending,
             )
         return answers
 
@@ -276,7 +283,7 @@ class _Attempt:
             for here, there in enumerate(self._positions)
         }
 
-    def _at_once(self, connection: WriteConnection) -> None:
+    def _at_once(self, connection: Any) -> None:
         try:
             self._do(Span(0, len(self._positions)), connection)
         except KeyTakenError:
@@ -287,7 +294,7 @@ class _Attempt:
                 raise
             raise _SomeFailedError(self._at, failure) from error
 
-    def _by_halves(self, connection: WriteConnection) -> None:
+    def _by_halves(self, connection: Any) -> None:
         transaction, plan = self._transaction, Bisection(len(self._positions))
         while (span := plan.span) is not None:
             transaction.check()
@@ -319,13 +326,13 @@ class _Attempt:
         own = failure is error or failure.retry is Retry.NEVER
         return failure if own and failure.outcome is Outcome.NOT_APPLIED else None
 
-    def _do(self, span: Span, connection: WriteConnection) -> None:
+    def _do(self, span: Span, connection: Any) -> None:
         """Does neighbours: takes their keys, calls the handler, stores their results."""
         requests, collected = self._requests[span.start : span.stop], Collected()
         self._at, self._transaction.request = None, requests.originals[0]
         keys = {here: key for here, key in self._keys.items() if span.start <= here < span.stop}
         if keys:
-            self._claim(list(keys.values()), connection, requests[0])
+            self._batch.ground.claim_many(connection, list(keys.values()), requests[0])
         with collected:
             if self._many is None or len(span) == 1:
                 self._one_by_one(span, requests, connection)
@@ -339,7 +346,7 @@ class _Attempt:
         if keys:
             self._store(keys, connection)
 
-    def _one_by_one(self, span: Span, requests: Requests, connection: WriteConnection) -> None:
+    def _one_by_one(self, span: Span, requests: Requests, connection: Any) -> None:
         handle = self._batch.handler.handle
         for here, request in enumerate(requests, span.start):
             self._at, self._transaction.request = here, request
@@ -349,23 +356,14 @@ class _Attempt:
         # What goes wrong from here on is not known to be about the last one.
         self._at = None if len(span) > 1 else span.start
 
-    def _claim(self, keys: list[Key], connection: WriteConnection, request: WriteRequest) -> None:
-        try:
-            claim_many(connection, keys)
-        except DBAPIError as error:
-            failure = not_taken(connection, error, request)
-            if failure is error:
-                raise
-            raise failure from error
-
-    def _store(self, keys: Mapping[int, Key], connection: WriteConnection) -> None:
+    def _store(self, keys: Mapping[int, Key], connection: Any) -> None:
         forms: dict[str, bytes] = {}
         for here, key in keys.items():
             if self.data[here] is not None:
                 self._at = here
                 forms[key.id] = stored_form(self.data[here])
         self._at = None
-        store_many(connection, forms)
+        self._batch.ground.store_many(connection, forms)
 
     def _follow_up(self, trouble: str) -> None:
         """Runs what handlers wanted done after the commit; each result has the warnings of its own call."""
@@ -373,6 +371,9 @@ class _Attempt:
         if everyone:
             self._warnings = dict.fromkeys(range(len(self._positions)), everyone)
         for collected, span in self._after:
+            if self.pending:
+                self._batch.ground.defer(collected.run)
+                continue
             failures = collected.run()
             for here in range(span.start, span.stop) if failures else ():
                 self._warnings[here] = self._warnings.get(here, ()) + failures

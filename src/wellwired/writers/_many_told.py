@@ -7,7 +7,7 @@ from typing import Any
 
 from wellwired.errors import WriteError
 from wellwired.middleware.batches import BatchEvent, CountsBatches, events_of
-from wellwired.middleware.events import APPLIED, OK
+from wellwired.middleware.events import APPLIED, OK, PENDING
 from wellwired.middleware.logging import WriteLog
 from wellwired.middleware.metrics import Metrics, NoMetrics
 from wellwired.middleware.observe import notify
@@ -67,10 +67,11 @@ def _event(
     counts: dict[tuple[str, str], int] = {}
     reasons: dict[str, int] = {}
     warnings: dict[str, None] = {}
-    attempts = applied = replayed = 0
+    attempts = applied = pending = replayed = 0
     for part in answers.parts:
         if isinstance(part, Committed):
             applied, attempts = applied + len(part), max(attempts, part.attempts)
+            pending += len(part) if part.pending else 0
             continue
         for answer in part:
             attempts = max(attempts, answer.attempts)
@@ -81,8 +82,11 @@ def _event(
                     reasons[answer.reason] = reasons.get(answer.reason, 0) + 1
             else:
                 applied, replayed = applied + 1, replayed + answer.replayed
+                pending += answer.pending
                 warnings.update(dict.fromkeys(answer.warnings))
-    if applied:
-        counts[OK, APPLIED] = applied
+    if pending:
+        counts[OK, PENDING] = pending
+    if applied > pending:
+        counts[OK, APPLIED] = applied - pending
     where = (writer, request.target, request.type)
     return BatchEvent(*where, counts, reasons, attempts, duration, replayed, meta, tuple(warnings))

@@ -24,7 +24,7 @@ from wellwired.middleware.events import Observer, failed, succeeded
 from wellwired.middleware.observe import notify
 from wellwired.middleware.seal import sealed
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
-from wellwired.writers._aftermath import Aftermath
+from wellwired.writers._aftermath import Aftermath, deferring
 from wellwired.writers._between import Tell
 from wellwired.writers._endpoint import endpoint, unusable
 from wellwired.writers._ledger import Ledger
@@ -166,7 +166,8 @@ class Transacting:
         job: _Job = operation.request.payload
         with self._opened(operation, job.keep) as transaction:
             data = job.work(transaction)
-        return WriteResult(message="committed", data=data, warnings=transaction.warnings)
+        done = "written" if transaction.pending else "committed"
+        return WriteResult(message=done, data=data, warnings=transaction.warnings, pending=transaction.pending)
 
     @contextmanager
     def _circuit(self, operation: WriteOperation, tell: Tell) -> Iterator[None]:
@@ -205,7 +206,8 @@ class Transacting:
             error.attempts = operation.attempt
             tell(Ledger(), error, error)
             raise
-        return WriteTransaction(self, request, operation.writer, unit, deadline)
+        defer = deferring(writer) if getattr(unit, "pending", False) else None
+        return WriteTransaction(self, request, operation.writer, unit, deadline, defer=defer)
 
     def _admitted(self, target: str, job: Any, timeout: float | None, meta: Mapping[str, Any]) -> WriteOperation:
         began = self._clock.monotonic()
@@ -256,7 +258,8 @@ class Transacting:
         )
         request, duration = operation.request, self._clock.monotonic() - operation.began
         if error is None:
-            event = succeeded(operation, WriteResult(attempts=operation.attempt), duration)
+            pending = ledger.defer is not None
+            event = succeeded(operation, WriteResult(attempts=operation.attempt, pending=pending), duration)
         else:
             event = failed(
                 error,

@@ -182,6 +182,11 @@ class Transaction:
         self._leash: Leash | None = None
 
     @property
+    def pending(self) -> bool:
+        """Whether its commit commits nothing yet: never, for the transaction is the writer's own."""
+        return False
+
+    @property
     def connection(self) -> WriteConnection:
         """The open transaction's connection."""
         assert self._connection is not None, "the transaction is not open"

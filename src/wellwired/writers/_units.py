@@ -15,11 +15,10 @@ from wellwired.clock import Deadline
 from wellwired.errors import Phase, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteRequest, WriteResult
-from wellwired.writers._claiming import once
 from wellwired.writers._failures import spoilt
+from wellwired.writers._ground import Ground
 from wellwired.writers._keys import Key
-from wellwired.writers._resolving import COMMITTED_LATE, is_open, resolved
-from wellwired.writers._transaction import Database, Transaction
+from wellwired.writers._resolving import COMMITTED_LATE, is_open
 
 __all__ = ["SQLUnit"]
 
@@ -30,22 +29,28 @@ class SQLUnit:
     """See the module and `wellwired.writers.protocol.Unit`; for one thread.
 
     Args:
-        database: where.
+        ground: where.
         target: for the words of errors.
         deadline: by when COMMIT must have been sent.
         key_of: makes the idempotency key of a request that has one.
     """
 
-    __slots__ = ("_depth", "_failed", "_key_of", "_label", "_transaction", "_trouble", "usable")
+    __slots__ = ("_depth", "_failed", "_ground", "_key_of", "_label", "_transaction", "_trouble", "usable")
 
-    def __init__(self, database: Database, target: str, deadline: Deadline, key_of: Callable[[WriteRequest], Key]):
+    def __init__(self, ground: Ground, target: str, deadline: Deadline, key_of: Callable[[WriteRequest], Key]):
         self.usable = True
+        self._ground = ground
         self._depth = 0
         self._failed: WriteError | None = None
         self._trouble: str | None = None
         self._key_of = key_of
         self._label = WriteRequest(target, _LABEL, None)
-        self._transaction = Transaction(database, self._label, deadline)
+        self._transaction = ground.transaction(self._label, deadline)
+
+    @property
+    def pending(self) -> bool:
+        """Whether its commit commits nothing yet; see `wellwired.writers.protocol.Defers`."""
+        return self._transaction.pending
 
     def open(self) -> None:
         """Begins; raises a `WriteError` if that fails, and has given everything back then."""
@@ -69,9 +74,9 @@ class SQLUnit:
             transaction.check()
             if request.idempotency_key is None:
                 data = handler.handle(request, transaction.connection)
-                result: WriteResult[Any] = WriteResult(message="written", data=data)
+                result: WriteResult[Any] = WriteResult(message="written", data=data, pending=transaction.pending)
             else:
-                result = once(transaction, self._key_of(request), request, handler)
+                result = self._ground.once(transaction, self._key_of(request), request, handler)
             transaction.check()
         except BaseException as error:
             failure = self._fail(error)
@@ -114,7 +119,7 @@ class SQLUnit:
             if not is_open(error):
                 raise
             self.close()
-            resolved(self._transaction, error)
+            self._ground.resolve(self._transaction, error)
             self._trouble = COMMITTED_LATE
 
     def rollback(self) -> None:

@@ -7,7 +7,7 @@ separate protocols, found by `isinstance`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, runtime_checkable
@@ -19,6 +19,7 @@ from wellwired.operations import WriteRequest, WriteResult
 
 __all__ = [
     "BATCH_SIZE",
+    "Defers",
     "KeepsKeys",
     "Listed",
     "Transacts",
@@ -126,6 +127,23 @@ class WritesMany(Protocol):
 
         Returns:
             For each request, at its position, its result or its error. It raises nothing for a request.
+        """
+        ...
+
+
+@runtime_checkable
+class Defers(Protocol):
+    """The ability to write inside a transaction that somebody else has opened, and will end.
+
+    A result of such a write says that it is `pending`, and a `Unit` has an attribute `pending` that is true. What is
+    to follow the commit of such a write is handed to `defer`.
+    """
+
+    def defer(self, callback: Callable[[], Sequence[str]], /) -> None:
+        """Has something done when the transaction that this thread has open is committed; never if it is rolled back.
+
+        Args:
+            callback: called once, without arguments; returns a line for whatever failed, for the log.
         """
         ...
 

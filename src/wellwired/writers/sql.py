@@ -35,6 +35,7 @@ from wellwired.writers._many_sql import SQLBatch
 from wellwired.writers._pool import gate_for
 from wellwired.writers._resolving import COMMITTED_LATE, is_open, resolved
 from wellwired.writers._rules import Rule
+from wellwired.writers._sql_ground import SQLGround
 from wellwired.writers._transaction import Database, Transaction
 from wellwired.writers._units import SQLUnit
 from wellwired.writers._xids import can_number
@@ -98,6 +99,7 @@ class SQLWriter:
         numbered = resolve and can_number(engine)
         gate, bounds = gate_for(engine), bounds_for(engine, name)
         self._database = Database(engine, gate, bounds, commit_grace, dict(rules or {}), numbered=numbered)
+        self._ground = SQLGround(self._database)
         self._groups = {kind: self._group(policy) for kind, policy in (group_commit or {}).items()}
         listen(engine)
 
@@ -175,9 +177,7 @@ class SQLWriter:
         Returns:
             For each request, at its position, its result or its error.
         """
-        batch = SQLBatch(
-            self._database, requests, handler=handler, deadline=deadline, atomic=atomic, key_of=self._key_of
-        )
+        batch = SQLBatch(self._ground, requests, handler=handler, deadline=deadline, atomic=atomic, key_of=self._key_of)
         return batch.run()
 
     def begin(self, target: str, /, *, deadline: Deadline) -> SQLUnit:
@@ -194,7 +194,7 @@ class SQLWriter:
             WriteTimeoutError: there was no connection in time.
             BackendError: the database failed; nothing is applied.
         """
-        unit = SQLUnit(self._database, target, deadline, self._key_of)
+        unit = SQLUnit(self._ground, target, deadline, self._key_of)
         unit.open()
         return unit
 

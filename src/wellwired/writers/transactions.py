@@ -29,6 +29,7 @@ from wellwired.errors import BackendError, InvalidRequestError, Outcome, Phase, 
 from wellwired.handlers.after import Callback, Collected
 from wellwired.handlers.protocol import Handler
 from wellwired.operations import WriteOperation, WriteRequest, WriteResult
+from wellwired.writers._aftermath import Defer
 from wellwired.writers._between import Admits, Tell
 from wellwired.writers._failures import spoilt
 from wellwired.writers._ledger import ROLLED_BACK, Ledger, Line
@@ -46,11 +47,13 @@ class WriteTransaction:
         writer: the name of the writer.
         unit: the open transaction itself.
         deadline: by when COMMIT must have been sent.
+        defer: if the unit is part of a transaction that is not the writer's, has something done when that is committed.
     """
 
     __slots__ = (
         "_after",
         "_deadline",
+        "_defer",
         "_failed",
         "_label",
         "_ledger",
@@ -63,7 +66,17 @@ class WriteTransaction:
         "writer",
     )
 
-    def __init__(self, manager: Admits, label: WriteRequest, writer: str, unit: Unit, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        manager: Admits,
+        label: WriteRequest,
+        writer: str,
+        unit: Unit,
+        deadline: Deadline,
+        *,
+        defer: Defer | None = None,
+    ) -> None:
+        self._defer = defer
         self.warnings: tuple[str, ...] = ()
         self._manager = manager
         self.writer = writer
@@ -72,7 +85,7 @@ class WriteTransaction:
         self._deadline = deadline
         self._owner = (getpid(), get_ident())
         self._after = Collected()
-        self._ledger = Ledger()
+        self._ledger = Ledger(defer)
         self._line: Line | None = None
         self._failed: WriteError | None = None
         self._over = False
@@ -86,6 +99,11 @@ class WriteTransaction:
     def meta(self) -> Mapping[str, Any]:
         """What came with it."""
         return self._label.meta
+
+    @property
+    def pending(self) -> bool:
+        """Whether its end commits nothing yet, because it is part of a transaction that is not its writer's."""
+        return self._defer is not None
 
     @property
     def _is_here(self) -> bool:
@@ -217,7 +235,9 @@ class WriteTransaction:
             self._unit.rollback()
         trouble = self._unit.close()
         self.warnings += (trouble,) if trouble else ()
-        if error is None:
+        if error is None and self._defer is not None:
+            self._defer(self._after.run)
+        elif error is None:
             self.warnings += self._after.run()
         self.warnings += tell(self._ledger, shared, error)
 
