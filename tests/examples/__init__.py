@@ -1,0 +1,1 @@
+"""The examples, run for real: under gunicorn, with load, with kills, and then every number added up."""

@@ -1,0 +1,49 @@
+"""The examples' own tests, run as their readers would run them, and the files that they ship."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wellwired
+from tests.examples.gunicorn_server import ROOT
+
+EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/pytest.ini"))
+
+each = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+
+
+@pytest.mark.timeout(120)
+@each
+def test_its_own_tests_pass(example: Path) -> None:
+    """In a process of its own, on any machine: they need no server and no environment."""
+    source = os.pathsep.join(map(str, [Path(wellwired.__file__).parents[1], *filter(None, sys.path)]))
+    environ = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": source}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(example)]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-500:]
+
+
+@each
+def test_it_patches_nothing(example: Path) -> None:
+    """Its tests replace parts by their names in the container."""
+    texts = {path: path.read_text() for path in example.rglob("*.py")}
+    assert [path for path, text in texts.items() if "monkeypatch" in text or "mock" in text] == []
+
+
+@each
+def test_it_says_how_it_is_run(example: Path) -> None:
+    """One page about running, testing and serving it, and an example of its environment without a secret."""
+    readme = (example / "README.md").read_text()
+    assert len(readme.split()) < 600
+    for word in (".env.example", "pytest", "gunicorn"):
+        assert word in readme
+    settings = (example / ".env.example").read_text()
+    assert "://" in settings
+    assert re.findall(r"://[^/\s@]*:[^/\s@]*@", settings) == [], "a URL with a password"
