@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
+from wellwired._frozen import refusing_changes
 from wellwired.errors import StoreError
 
 __all__ = ["Absent", "Failed", "Hit", "Lookup", "Miss"]
@@ -24,6 +25,7 @@ __all__ = ["Absent", "Failed", "Hit", "Lookup", "Miss"]
 V = TypeVar("V")
 
 
+@refusing_changes
 @dataclass(frozen=True, slots=True)
 class Hit(Generic[V]):
     """Something is there.

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
+from wellwired._frozen import refusing_changes
+
 __all__ = [
     "Adds",
     "Atomic",
@@ -32,6 +34,7 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 
+@refusing_changes
 @dataclass(frozen=True, slots=True, init=False)
 class Entry(Generic[V]):
     """A value that is there, None included, and how long it may still be used.
