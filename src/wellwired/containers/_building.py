@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy import Engine
 
+    from wellwired.clock import Clock
     from wellwired.middleware import Metrics, WriteMiddleware
     from wellwired.settings import (
         BreakerSettings,
@@ -92,17 +93,24 @@ def writable(sql: Mapping[str, SQLSettings], redis: Mapping[str, RedisSettings])
 
 
 def writer(
-    key: str, settings: SQLSettings | RedisSettings, *, sql: Family, redis: Family, handlers: Provider, writes: Provider
+    key: str,
+    settings: SQLSettings | RedisSettings,
+    *,
+    sql: Family,
+    redis: Family,
+    handlers: Provider,
+    writes: Provider,
+    clock: Provider,
 ) -> Provider:
     """The writer of a backend, with the handlers that are for it."""
     kind, _, name = key.partition(".")
     if kind == "sql":
-        return providers.Singleton(_sql_writer, key, sql[name], handlers, settings.targets, writes)
-    return providers.Singleton(_redis_writer, key, redis[name], handlers, settings, writes)
+        return providers.Singleton(_sql_writer, key, sql[name], handlers, settings.targets, writes, clock=clock)
+    return providers.Singleton(_redis_writer, key, redis[name], handlers, settings, writes, clock=clock)
 
 
 def _sql_writer(
-    name: str, engine: Engine, handlers: Registry, targets: tuple[str, ...], writes: WriteSettings
+    name: str, engine: Engine, handlers: Registry, targets: tuple[str, ...], writes: WriteSettings, *, clock: Clock
 ) -> Writer:
     from wellwired.writers.sql import SQLWriter
 
@@ -112,6 +120,7 @@ def _sql_writer(
         engine,
         handlers=handlers,
         targets=targets,
+        clock=clock,
         commit_grace=writes.commit_grace,
         resolve=writes.resolve,
         batch_size=writes.batch_size,
@@ -120,7 +129,7 @@ def _sql_writer(
 
 
 def _redis_writer(
-    name: str, client: Redis, handlers: Registry, settings: RedisSettings, writes: WriteSettings
+    name: str, client: Redis, handlers: Registry, settings: RedisSettings, writes: WriteSettings, *, clock: Clock
 ) -> Writer:
     from wellwired.writers.redis import RedisWriter
 
@@ -129,6 +138,7 @@ def _redis_writer(
         client,
         handlers=handlers,
         targets=settings.targets,
+        clock=clock,
         commit_grace=writes.commit_grace,
         fence=settings.fence,
     )
@@ -143,6 +153,7 @@ def make_manager(
     metrics: Metrics,
     stores: Provider,
     dead_letters: DeadLetters,
+    clock: Clock,
 ) -> WriteManager:
     """The write manager over the writers of the settings and the application's own."""
     policy = RetryPolicy(attempts=settings.attempts, base=settings.backoff_base, cap=settings.backoff_cap)
@@ -154,6 +165,7 @@ def make_manager(
         retry=policy,
         budget=RetryBudget(**dict(settings.budget)),
         breaker=_breaker(settings.breaker),
+        clock=clock,
         metrics=metrics,
         stores=store_finder(stores),
         dead_letters=dead_letters,
@@ -172,24 +184,25 @@ def _breaker(settings: BreakerSettings) -> BreakerPolicy | None:
     )
 
 
-def letters(settings: DeadLetterSettings, sql: Provider) -> DeadLetters:
+def letters(settings: DeadLetterSettings, sql: Provider, clock: Clock) -> DeadLetters:
     """The sink for dead letters that the settings name, or one that drops them.
 
     Args:
         settings: where, and of which errors.
         sql: the family of databases, of which one may be named.
+        clock: tells the time of day.
     """
     keys = [key.get_secret_value() for key in settings.encryption_keys]
     cipher = fernet(*keys) if keys else None
     if settings.path is not None:
         from wellwired.writers.letters_file import JSONLines
 
-        return JSONLines(settings.path, codes=settings.codes, cipher=cipher)
+        return JSONLines(settings.path, codes=settings.codes, cipher=cipher, clock=clock)
     if settings.sql is not None:
         from wellwired.writers.letters_sql import SQLLetters
 
         engine: Engine = member_of(sql, settings.sql)
-        return SQLLetters(engine, codes=settings.codes, cipher=cipher)
+        return SQLLetters(engine, codes=settings.codes, cipher=cipher, clock=clock)
     return NoLetters()
 
 
@@ -267,17 +280,20 @@ def store(
     own_layers: Provider,
     middleware: Provider,
     metrics: Provider,
+    clock: Provider,
 ) -> providers.Resource[DelegatedStore[Any]]:
     """The layered store ``stores.<key>``; closing it drains its back-fills. Metrics may watch it."""
     namespace = settings.namespace or key
     keys = tuple(key.get_secret_value() for key in settings.signing_keys)
-    layers = [_layer(one, namespace, sql=sql, redis=redis, own_layers=own_layers, keys=keys) for one in settings.layers]
+    parts: dict[str, Any] = {"sql": sql, "redis": redis, "own_layers": own_layers, "clock": clock, "keys": keys}
+    layers = [_layer(one, namespace, **parts) for one in settings.layers]
     made: providers.Resource[DelegatedStore[Any]] = providers.Resource(
         open_store,
         providers.List(*layers),
         metrics,
         middleware=middleware,
         name=f"stores.{key}",
+        clock=clock,
         patience=settings.loads.patience,
         loads=LoadPolicy(**settings.loads.model_dump(exclude={"patience"})),
     )
@@ -300,16 +316,24 @@ def open_store(layers: Iterable[Layer], metrics: Metrics, **options: Any) -> Del
 
 
 def _layer(
-    settings: LayerSettings, namespace: str, *, sql: Family, redis: Family, own_layers: Provider, keys: tuple[str, ...]
+    settings: LayerSettings,
+    namespace: str,
+    *,
+    sql: Family,
+    redis: Family,
+    own_layers: Provider,
+    clock: Provider,
+    keys: tuple[str, ...],
 ) -> Provider:
     kind, _, name = settings.name.partition(".")
     held: Provider
     if settings.name == "memory":
-        held = providers.Singleton(MemoryStore, max_entries=settings.capacity or 10_000, share=settings.share)
+        capacity = settings.capacity or 10_000
+        held = providers.Singleton(MemoryStore, max_entries=capacity, share=settings.share, clock=clock)
     elif kind == "redis":
-        held = providers.Singleton(_redis_store, redis[name], namespace, settings, keys)
+        held = providers.Singleton(_redis_store, redis[name], namespace, settings, keys, clock)
     elif kind == "sql":
-        held = providers.Singleton(_sql_store, sql[name], namespace, settings, keys)
+        held = providers.Singleton(_sql_store, sql[name], namespace, settings, keys, clock)
     else:
         held = providers.Singleton(_own_layer, own_layers, settings.name)
     return providers.Singleton(
@@ -326,19 +350,19 @@ def _layer(
     )
 
 
-def _redis_store(client: Redis, namespace: str, settings: LayerSettings, keys: tuple[str, ...]) -> Store:
+def _redis_store(client: Redis, namespace: str, settings: LayerSettings, keys: tuple[str, ...], clock: Clock) -> Store:
     from wellwired.stores.redis import RedisStore
 
-    return RedisStore(client, namespace=namespace, **written_by(settings, keys))
+    return RedisStore(client, namespace=namespace, clock=clock, **written_by(settings, keys))
 
 
-def _sql_store(engine: Engine, namespace: str, settings: LayerSettings, keys: tuple[str, ...]) -> Store:
+def _sql_store(engine: Engine, namespace: str, settings: LayerSettings, keys: tuple[str, ...], clock: Clock) -> Store:
     from wellwired.stores.sql import SQLStore
 
     options = written_by(settings, keys)
     if settings.table is not None:
         options["table"] = settings.table
-    return SQLStore(engine, namespace=namespace, **options)
+    return SQLStore(engine, namespace=namespace, clock=clock, **options)
 
 
 def _own_layer(layers: Mapping[str, Store], name: str) -> Store:

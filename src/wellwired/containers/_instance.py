@@ -223,12 +223,16 @@ class ContainerInstance(di_containers.DynamicContainer):
             StateError: this container is nested in another, which has to be started.
         """
         self._outermost("start")
+        self._wire_again()
+        self._life.start()
+        return self
+
+    def _wire_again(self) -> None:
+        """Takes back what `stop()` has unwired."""
         for shared in (False, True):
             if again := [name for name, was in self._unwired.items() if was is shared]:
                 self.wire(again, shared=shared)
         self._unwired = {}
-        self._life.start()
-        return self
 
     def stop(self) -> None:
         """Closes every open resource, the last opened first, whoever opened it; a no-op if nothing is open.

@@ -25,6 +25,7 @@ from wellwired.containers._singleton import Singleton
 from wellwired.errors import StateError
 
 if TYPE_CHECKING:
+    from wellwired.containers._overriding import Overriding
     from wellwired.containers.container import ContainerInstance
 
 __all__ = ["Lifecycle"]
@@ -45,6 +46,7 @@ class Lifecycle:
         self.journal = Journal()
         self.started = False
         self.stops = 0
+        self.overridings: list[Overriding[Any]] = []
         survive(self)
 
     def opened(self, resource: Resource[Any]) -> None:

@@ -4,6 +4,7 @@ The override holds for the whole process, not for a thread: it is meant for test
 running application by hand. On entry and on exit every singleton, resource, scoped object and family that depends on
 an overridden provider is dropped, so none keeps what is no longer there; open resources among them are closed and
 opened again in order. Contexts may end in any order: each takes out its own override, wherever it lies in the stack.
+Those that have not ended are on record, so that a test can be told what it has left behind.
 """
 
 from __future__ import annotations
@@ -11,21 +12,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet
 
 from dependency_injector import providers as di
 
+from wellwired.containers._direct import label
 from wellwired.containers._named import Member, Named
 from wellwired.containers._relations import Relations
 from wellwired.containers._targets import Target, refuse_inexact, refuse_missing, stand_in, targets_of
 from wellwired.errors import OverrideError, StateError
 
 if TYPE_CHECKING:
+    from wellwired.containers._lifecycle import Lifecycle
     from wellwired.containers.container import ContainerInstance
 
-__all__ = ["Overriding"]
+__all__ = ["Overriding", "standing"]
 
 Provider = di.Provider[Any]
 C = TypeVar("C", bound="ContainerInstance")
+
+_overridden: WeakSet[Lifecycle] = WeakSet()
+
+
+def standing() -> list[Overriding[Any]]:
+    """The overridings that have been entered and not left, of every container that is alive, the oldest first of each.
+
+    Costs next to nothing while there are none.
+    """
+    return [one for life in list(_overridden) for one in life.overridings] if _overridden else []
 
 
 class Overriding(Generic[C]):
@@ -42,6 +56,34 @@ class Overriding(Generic[C]):
         self._applied: list[tuple[Provider, Provider]] | None = None
         self._open_before: list[Provider] = []
         self._stops = 0
+
+    @classmethod
+    def found(cls, container: C, applied: Iterable[tuple[Provider, Provider]]) -> Overriding[C]:
+        """An overriding that has been entered, of what somebody put on by `Provider.override`; to be left.
+
+        Args:
+            container: whose providers are overridden.
+            applied: each with what stands in for it, in that order.
+        """
+        one = cls(container, {})
+        one._applied = list(applied)
+        one._stops = container._life.stops
+        return one
+
+    @property
+    def container(self) -> C:
+        """Whose providers are overridden."""
+        return self._container
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What is overridden, by its dotted ids; nothing before it is entered and after it is left."""
+        known = {provider: id for id, provider in self._container.ids().items()}
+        return tuple(known.get(provider) or label(provider) for provider, _ in self._applied or ())
+
+    def puts(self, provider: Provider) -> bool:
+        """Whether a provider stands in for another because of this."""
+        return any(other is provider for _, other in self._applied or ())
 
     def __enter__(self) -> C:
         life = self._container._life
@@ -63,12 +105,18 @@ class Overriding(Generic[C]):
                 raise OverrideError("the override was taken back: what depends on it failed to close or to open") from (
                     failures[0] if len(failures) == 1 else ExceptionGroup("overriding failed", failures)
                 )
+            life.overridings.append(self)
+            _overridden.add(life)
         return self._container
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._container._life.guard.current():
+        life = self._container._life
+        with life.guard.current():
+            life.overridings = [one for one in life.overridings if one is not self]
+            if not life.overridings:
+                _overridden.discard(life)
             failures = self._restore()
         if not failures:
             return

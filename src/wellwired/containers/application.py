@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wellwired.clock import SYSTEM
 from wellwired.containers import _building as building
 from wellwired.containers import providers
 from wellwired.containers.container import Container
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy import Engine
 
+    from wellwired.clock import Clock
     from wellwired.middleware import Metrics
     from wellwired.stores import DelegatedStore
     from wellwired.writers import WriteManager, Writer
@@ -33,6 +35,7 @@ class Application(Container):
 
     ==================  ==============================================================================
     ``settings``        a `Settings`; replace it for another prefix or more settings
+    ``clock``           what time it is, for the stores, the writers, the write manager and the dead letters
     ``logging``         structlog configured while the container runs, unless the application did so
     ``metrics``         for Prometheus if the extra is installed: counts writes, and shows what the stores have counted
     ``sql``             a family of engines: ``sql.main`` from ``WELLWIRED__SQL__MAIN__URL``
@@ -58,6 +61,8 @@ class Application(Container):
 
     settings: providers.Singleton[Settings] = providers.Singleton(Settings.load)
 
+    clock: providers.Object[Clock] = providers.Object(SYSTEM)
+
     logging: providers.Resource[bool] = providers.Resource(configure_logging, settings.provided.log)
     metrics: providers.Singleton[Metrics] = providers.Singleton(building.make_metrics, settings.provided.metrics)
 
@@ -79,7 +84,7 @@ class Application(Container):
         providers.Callable(building.writable, settings.provided.sql, settings.provided.redis),
         building.writer,
         variable=providers.Callable(building.variable, settings, "", "url"),
-        deps={"sql": sql, "redis": redis, "handlers": handlers, "writes": settings.provided.writes},
+        deps={"sql": sql, "redis": redis, "handlers": handlers, "writes": settings.provided.writes, "clock": clock},
     )
     own_writers: providers.List = providers.List()
     write_middleware: providers.List = providers.List()
@@ -96,11 +101,12 @@ class Application(Container):
             "own_layers": own_layers,
             "middleware": store_middleware,
             "metrics": metrics,
+            "clock": clock,
         },
     )
 
     dead_letters: providers.Singleton[DeadLetters] = providers.Singleton(
-        building.letters, settings.provided.writes.dead_letters, sql.provider
+        building.letters, settings.provided.writes.dead_letters, sql.provider, clock
     )
 
     # The stores are handed over uncalled: one is built when a write names it, and it may need the manager itself.
@@ -113,4 +119,5 @@ class Application(Container):
         metrics=metrics,
         stores=stores.provider,
         dead_letters=dead_letters,
+        clock=clock,
     )
