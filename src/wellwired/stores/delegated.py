@@ -128,6 +128,25 @@ class DelegatedStore(Observed, Changeable[V], Generic[V]):
                 return value if thaw is None else thaw(value)
         return self._get(key, default, deadline)
 
+    def at_hand(self, key: str, default: D) -> V | D:
+        """Gives the value under the key if it lies in the first layer's memory; never waits, and asks no other layer.
+
+        For who must not wait, such as an event loop, which has a thread ask `get` for everything else. A store with
+        middleware has nothing at hand, because its middleware sees every read.
+
+        Args:
+            key: the key.
+            default: what to give if nothing is at hand, whatever other layers may have.
+        """
+        node = self._hot.get(key)
+        if node is None:
+            return default
+        value, expires, thaw = node.cell
+        if expires is not None and expires <= self._now():
+            return default
+        node.hits += 1
+        return value if thaw is None else thaw(value)  # type: ignore[no-any-return]
+
     def lookup(self, key: str, *, deadline: float | Deadline | None = None) -> Lookup[V]:
         """Says what is under the key, from which layer, for how long and whether stale; raises nothing for a layer.
 
