@@ -1,8 +1,7 @@
-"""The shop for tests: on a SQLite file and a Redis inside the process, without a server and without an environment."""
+"""The shop for tests: as `.env.example` configures it, with every backend in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,31 @@ from flask.testing import FlaskClient
 from shop import tables
 from shop.app import SAMPLES, create_app
 from shop.containers import Shop, ShopSettings
+from wellwired import providers
+
+EXAMPLE = Path(__file__).parents[1] / ".env.example"
+
+
+class ExampleShop(Shop):
+    """The shop on the settings of the example, whatever the environment says."""
+
+    settings = providers.Singleton(ShopSettings.load, _environ={}, _env_file=EXAMPLE)
+
+
+@pytest.fixture(scope="session")
+def wellwired_container_source() -> type[Shop]:
+    """Of what wellwired's fixtures make a container for each test."""
+    return ExampleShop
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    """A container of the test's own, with three products."""
-    settings = ShopSettings.load(
-        _environ={},
-        _env_file=None,
-        sql={"main": {"url": f"sqlite:///{tmp_path / 'shop.db'}"}},
-        redis={"cache": {"url": "memory://"}},
-        stores={"products": {"layers": "memory:60,redis.cache:300,table.products!"}},
-        log={"level": "CRITICAL"},
-    )
-    with Shop(settings=settings) as started:
-        engine = started.sql["main"]()
-        tables.create(engine)
-        with engine.begin() as connection:
-            connection.execute(tables.products.insert(), SAMPLES)
-        yield started
+def shop(wellwired_in_memory: Shop) -> Shop:
+    """The container of the test, its tables made and filled."""
+    engine = wellwired_in_memory.resolve("sql.main")
+    tables.create(engine)
+    with engine.begin() as connection:
+        connection.execute(tables.products.insert(), SAMPLES)
+    return wellwired_in_memory
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def place(client: FlaskClient, key: str = "k-1", **changes: Any) -> TestResponse
 
 def stock(shop: Shop, product: int = TEA) -> int:
     """What the table says."""
-    with shop.sql["main"]().connect() as connection:
+    with shop.resolve("sql.main").connect() as connection:
         found: int = connection.execute(
             sa.select(tables.products.c.stock).where(tables.products.c.id == product)
         ).scalar_one()
@@ -159,15 +159,15 @@ class DeadStore(MemoryStore):
         raise LayerError("table.products", f"get of {key}", "gone")
 
 
-def test_no_database_and_no_copy_is_no_page(client: FlaskClient, shop: Shop) -> None:
+@pytest.mark.wellwired_override({"stores.products": DelegatedStore[Any]([DeadStore()])})
+def test_no_database_and_no_copy_is_no_page(client: FlaskClient) -> None:
     """What nobody can answer is unavailable, and not absent."""
-    with shop.overriding({"stores.products": DelegatedStore[Any]([DeadStore()])}):
-        assert client.get(f"/products/{TEA}").status_code == 503
+    assert client.get(f"/products/{TEA}").status_code == 503
 
 
 def test_the_export_is_streamed_in_the_request_s_scope(client: FlaskClient, shop: Shop) -> None:
     """The connection is held while lines are sent, and given back at the end, also if the client goes."""
-    pool: Any = shop.sql["main"]().pool
+    pool: Any = shop.resolve("sql.main").pool
     for number in range(3):
         place(client, key=f"k-{number}", customer=f"c-{number}")
     whole = client.get("/orders.csv").get_data(as_text=True).splitlines()
