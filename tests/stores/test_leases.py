@@ -14,7 +14,7 @@ import pytest
 
 from tests.stores.fakes import Gate, in_threads
 from wellwired.errors import NotFound
-from wellwired.stores import DelegatedStore, Entry, Layer, Leases, LoadPolicy, MemoryStore
+from wellwired.stores import DelegatedStore, Entry, Layer, Leases, LeasesMany, LoadPolicy, MemoryStore
 from wellwired.stores.redis import RedisStore
 
 ROOT = Path(__file__).parents[2]
@@ -96,12 +96,72 @@ def test_what_cannot_be_read_is_loaded_anew(cache: RedisStore, redis_client: Any
     cache.set_many({"b": Entry("tagged", tags=("t",))})
     cache.invalidate_tags(["t"])
     assert cache.lease("b", 30.0)[:2] == (True, None)
+    cache.set_many({key: Entry("tagged", tags=("t",)) for key in ("c", "d")})
+    cache.set("good", 1)
+    cache.invalidate_tags(["t"])
+    answers = cache.lease_many(["c", "good", "d"], 30.0)
+    assert [answers[key][0] for key in ("c", "good", "d")] == [True, False, True] and answers["good"][1] == Entry(1)
 
 
 def test_a_lease_lasts_as_long_as_it_says(cache: RedisStore, redis_client: Any) -> None:
     """The server ends it."""
     cache.lease("a", 12.5)
     assert 10_000 < redis_client.pttl("users!~a") <= 12_500
+
+
+def test_many_leases_are_taken_at_once(cache: RedisStore) -> None:
+    """Each key for itself: one that is there is given, one that somebody else loads is not, and the rest is granted."""
+    assert isinstance(cache, LeasesMany)
+    cache.set("there", 1)
+    cache.lease("taken", 30.0)
+    answers = cache.lease_many(["a", "there", "taken", "b"], 30.0)
+    assert {key: answer[0] for key, answer in answers.items()} == {"a": True, "there": False, "taken": False, "b": True}
+    assert answers["there"][1] == Entry(1) and [answers[key][1] for key in ("a", "taken", "b")] == [None] * 3
+    offers = {key: (Entry(key.upper()), answers[key][2]) for key in ("a", "b")}
+    assert sorted(cache.fill_many(offers)) == ["a", "b"] and cache.get("b") == Entry("B")
+    cache.release_many({key: token for key, (_, _, token) in answers.items()})
+    cache.delete_many(["a", "b"])
+    assert {key: answer[0] for key, answer in cache.lease_many(["a", "b", "taken"], 30.0).items()} == {
+        "a": True,
+        "b": True,
+        "taken": False,
+    }
+    assert cache.lease_many([], 30.0) == {}
+
+
+def test_more_leases_than_fit_into_one_script(cache: RedisStore) -> None:
+    """They are taken, filled and given back in several."""
+    keys = [f"k{number}" for number in range(300)]
+    answers = cache.lease_many(keys, 30.0)
+    assert [answers[key][0] for key in keys] == [True] * 300
+    assert len(cache.fill_many({key: (Entry(key), answers[key][2]) for key in keys})) == 300
+    cache.release_many({key: answers[key][2] for key in keys})
+    assert len(cache.get_many(keys)) == 300 and cache._client.keys("users!~*") == []
+
+
+def test_one_lost_lease_of_many_costs_one_fill(cache: RedisStore, redis_client: Any) -> None:
+    """The others' fills are let in, and what another holder stored stays."""
+    answers = cache.lease_many(["a", "b"], 30.0)
+    redis_client.delete("users!~a")
+    other = cache.lease("a", 30.0)
+    assert cache.fill("a", Entry("newer"), other[2]) is True
+    assert cache.fill_many({key: (Entry("older"), answers[key][2]) for key in ("a", "b")}) == ["b"]
+    assert cache.get("a") == Entry("newer") and cache.get("b") == Entry("older")
+
+
+def test_a_value_about_to_end_counts_as_gone_for_who_says_so(cache: RedisStore) -> None:
+    """With so many seconds ahead its lease is granted; a value with more of them left is given instead."""
+    cache.set("a", "old", 5.0)
+    assert cache.lease_many(["a"], 30.0)["a"][1] is not None
+    granted, entry, token = cache.lease_many(["a"], 30.0, 6.0)["a"]
+    assert (granted, entry) == (True, None)
+    assert cache.lease_many(["a"], 30.0, 6.0)["a"][:2] == (False, None)
+    cache.release("a", token)
+    cache.set("a", "new", 50.0)
+    granted, entry, _ = cache.lease_many(["a"], 30.0, 6.0)["a"]
+    assert granted is False and entry is not None and entry.value == "new"
+    cache.set("a", "for ever")
+    assert cache.lease_many(["a"], 30.0, 6.0)["a"][1] == Entry("for ever")
 
 
 # --- the store's part

@@ -1,9 +1,9 @@
-"""How values are loaded: ahead of their end, with a life of their own, missed, failed, and many at once."""
+"""How values are loaded: ahead of their end, with a life of their own, missed, and failed."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import fakeredis
@@ -269,6 +269,86 @@ def test_a_match_on_the_four_answers_is_exhaustive(virtual_clock: VirtualClock) 
     assert said(store.lookup("c")) == "failed"
 
 
+@pytest.mark.parametrize("how", ["one", "many"])
+def test_what_a_loader_did_not_find_is_in_the_same_book(how: str, virtual_clock: VirtualClock) -> None:
+    """The very first lookup after it is Absent, no layer is asked for it again, and no loader either."""
+    primary, source = FakeStore(virtual_clock), Source(MISSING)
+    store = stack(virtual_clock, MemoryStore(clock=virtual_clock), primary, absent_ttl=5.0)
+    load_one_or_many(store, how, source)
+    virtual_clock.advance(1.0)
+    asked = len(primary.calls)
+    assert store.lookup("a") == Absent("a", store.layers[1].name, 1, 4.0)
+    assert store.get("a", 0) == 0 and store.get_many(["a"]) == {}
+    for one_or_many in ("one", "many"):
+        load_one_or_many(store, one_or_many, source)
+    assert len(primary.calls) == asked and source.calls == ["a"] and store.explain("a").absent
+    virtual_clock.advance(4.0)
+    assert store.lookup("a") == Miss("a")
+
+
+def load_one_or_many(store: DelegatedStore[Any], how: str, source: Source) -> None:
+    """Asks for a key that there is nothing under, alone or in a batch."""
+    if how == "many":
+        assert store.get_or_load_many(["a"], lambda keys: {key: source(key) for key in keys}) == {}
+        return
+    with pytest.raises(NotFound):
+        store.get_or_load("a", source)
+
+
+@pytest.mark.parametrize("how", ["one", "many"])
+def test_what_a_loader_did_not_find_ends_with_a_write(how: str, virtual_clock: VirtualClock) -> None:
+    """At once in this process, also if the write came while the loader was looking."""
+    primary = FakeStore(virtual_clock)
+    store, source = stack(virtual_clock, MemoryStore(clock=virtual_clock), primary, absent_ttl=60.0), Source(MISSING)
+    load_one_or_many(store, how, source)
+    store.set("a", 1)
+    assert store.get("a") == 1
+    store.delete("a")
+    assert store.lookup("a") == Miss("a")
+    store.evict(["a"])
+    source.gate = Gate()
+
+    def write() -> None:
+        assert source.gate is not None and source.gate.reached.wait(10)
+        store.set("a", 2)
+        store.evict(["a"])
+        source.gate.open()
+
+    in_threads(lambda: load_one_or_many(store, how, source), write)
+    assert store.get("a") == 2 and store.get_or_load("a", source) == 2
+
+
+def test_what_another_process_wrote_is_known_as_soon_as_it_is_found(virtual_clock: VirtualClock) -> None:
+    """A loading read that finds a value ends the memory of its absence; the answers never contradict each other."""
+    primary = ManyFake(virtual_clock)
+    store = stack(virtual_clock, MemoryStore(clock=virtual_clock), primary, absent_ttl=60.0)
+    assert store.get_many(["a", "b"]) == {}
+    primary.data.update(a=(1, None), b=(2, None))
+    assert isinstance(store.lookup("a"), Absent)  # which is what the policy asks for, for so long
+    assert store.get_or_load("a", Source(BrokenError("not asked"))) == 1
+    assert store.get_or_load_many(["b"], lambda _: {}) == {"b": 2}
+    assert store.lookup("a") == Hit(1, "memory", 0) and store.lookup("b") == Hit(2, "memory", 0)
+
+
+def test_a_refresh_that_finds_nothing_leaves_the_value_its_life(virtual_clock: VirtualClock) -> None:
+    """It is not tried again for a while; once the value has ended, the loader's word counts for everybody."""
+    store = stack(virtual_clock, MemoryStore(clock=virtual_clock), refresh_ahead=3.0, absent_ttl=30.0)
+    source = Source("one", MISSING)
+    store.get_or_load("a", source, ttl=10.0)
+    virtual_clock.advance(8.0)
+    for _ in range(3):
+        assert store.get_or_load("a", source) == "one"
+        settled(store)
+    assert store.get("a") == "one" and isinstance(store.lookup("a"), Hit)
+    assert store.get_or_load_many(["a"], lambda _: {}) == {"a": "one"} and source.calls == ["a", "a"]
+    virtual_clock.advance(2.0)
+    with pytest.raises(NotFound):
+        store.get_or_load("a", source)
+    assert store.get_or_load_many(["a"], lambda _: {"a": "not asked"}) == {}
+    assert store.lookup("a") == Miss("a")
+    assert store.lookup("a") == Absent("a", "memory", 0, 28.0) and source.calls == ["a", "a"]
+
+
 def test_without_an_absent_ttl_nothing_is_absent(virtual_clock: VirtualClock) -> None:
     """Every lookup asks the layers again and is a miss."""
     store = stack(virtual_clock, FakeStore(virtual_clock))
@@ -347,65 +427,6 @@ def test_a_failed_load_is_remembered_only_if_asked(virtual_clock: VirtualClock) 
         store.delete("a")
         source.answers = ["v"]
         assert store.get_or_load("a", source) == "v"
-
-
-def test_many_are_loaded_in_one_call_and_stored_in_one_go(virtual_clock: VirtualClock) -> None:
-    """The loader is given what lacks, each once; what it leaves out is not there."""
-    upper, primary = ManyFake(virtual_clock), ManyFake(virtual_clock)
-    store, asked = stack(virtual_clock, upper, primary), list[Sequence[str]]()
-    store.set("there", 0)
-
-    def load(keys: Sequence[str]) -> Mapping[str, Any]:
-        asked.append(list(keys))
-        return {"a": 1, "b": None}
-
-    assert store.get_or_load_many(["a", "there", "b", "a", "gone"], load) == {"a": 1, "there": 0, "b": None}
-    assert asked == [["a", "b", "gone"]]
-    assert [call for call in primary.calls if call[0] == "set_many"] == [("set_many", ["a", "b"])]
-    assert upper.data["a"] == (1, None) and primary.data["b"] == (None, None)
-    assert store.get_or_load_many([], load) == {} and len(asked) == 1
-    store.close()
-
-
-def test_a_key_that_somebody_else_loads_is_waited_for(virtual_clock: VirtualClock) -> None:
-    """Two batches that overlap load every key once, whichever comes first."""
-    store, gate, asked = stack(virtual_clock, MemoryStore()), Gate(), list[str]()
-
-    def load(keys: Sequence[str]) -> Mapping[str, Any]:
-        asked.extend(keys)
-        gate()
-        return {key: key.upper() for key in keys}
-
-    answers: list[Any] = []
-    first = threading.Thread(target=lambda: answers.append(store.get_or_load_many(["a", "b"], load)))
-    first.start()
-    assert gate.reached.wait(10)
-    second = threading.Thread(target=lambda: answers.append(store.get_or_load_many(["b", "c"], load)))
-    second.start()
-    gate.open()
-    first.join(10)
-    second.join(10)
-    assert sorted(asked) == ["a", "b", "c"]
-    assert sorted(answers, key=str) == [{"a": "A", "b": "B"}, {"b": "B", "c": "C"}]
-
-
-def test_a_batch_that_fails_rejects_those_who_joined(virtual_clock: VirtualClock) -> None:
-    """Nobody waits for ever; the next one loads again."""
-    store, gate = stack(virtual_clock, MemoryStore()), Gate()
-
-    def load(keys: Sequence[str]) -> Mapping[str, Any]:
-        gate()
-        raise BrokenError(keys)
-
-    def join() -> Any:
-        assert gate.reached.wait(10)
-        gate.open()
-        return store.get_or_load("a", lambda _: "mine")
-
-    results = in_threads(lambda: store.get_or_load_many(["a", "b"], load), join)
-    assert isinstance(results[0], BrokenError) and (isinstance(results[1], BrokenError) or results[1] == "mine")
-    assert store.get_or_load_many(["b"], lambda keys: dict.fromkeys(keys, 1)) == {"b": 1}
-    assert len(store._endpoint.loads.flights) == 0
 
 
 def test_a_policy_that_makes_no_sense_is_refused() -> None:

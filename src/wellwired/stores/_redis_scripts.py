@@ -21,6 +21,7 @@ __all__ = [
     "INVALIDATE",
     "LEASE",
     "LEASED",
+    "MAKE",
     "PURGE",
     "REMOVE",
     "SEEN",
@@ -251,6 +252,12 @@ end
 return removed
 """
 )
+
+# KEYS: names. ARGV: for each what is to be put there, if nothing is.
+MAKE: Final = Script("""
+for item = 1, #KEYS do redis.call('SET', KEYS[item], ARGV[item], 'NX') end
+return 1
+""")
 
 # KEYS: names. ARGV: for each what is to be removed there, if it is still that. The answer: how many were removed.
 REMOVE: Final = Script("""

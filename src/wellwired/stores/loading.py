@@ -28,12 +28,14 @@ class LoadPolicy:
             what was loaded together does not end together.
         absent_ttl: seconds for which it is remembered, in this process, that there is nothing under a key; None does
             not remember it. A write of the key by this store ends it; one by another process does not. `lookup` then
-            answers `Absent`.
+            answers `Absent`. A loader is asked all the same, unless it was a loader that found nothing.
         failed_ttl: seconds for which a failed load is not tried again, and its error raised instead; None tries again.
+            A batch that failed is remembered for each of its keys.
         lease: seconds for which a process that loads a key keeps the others of a fleet from loading it as well, where a
             layer can (`Leases`, such as Redis): as long as a load may take. They wait for what it stores, for the
-            store's `patience` at most. Who takes longer returns the value to its callers and stores it nowhere that
-            others see. None lets every process load for itself.
+            call's `timeout` or the store's `patience` at most. Who takes longer returns the value to its callers and
+            stores it nowhere that others see. A value that is refreshed ahead is so by one process for all, which the
+            others take over. None lets every process load for itself.
         workers: how many threads load in the background at most.
         waiting: how many loads may wait for one of them; beyond it a refresh is left out.
     """

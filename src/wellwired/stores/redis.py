@@ -22,11 +22,10 @@ from redis.exceptions import ResponseError
 
 from wellwired.clock import SYSTEM, Clock
 from wellwired.errors import StoreError
-from wellwired.stores._life import milliseconds
 from wellwired.stores._redis_clock import ServerClock
 from wellwired.stores._redis_leases import RedisLeases
 from wellwired.stores._redis_names import Names, cleared_word, new_word
-from wellwired.stores._redis_scripts import ADD, DELETE, INVALIDATE, LEASED, PURGE, REMOVE, SEEN, STORE, SWAP
+from wellwired.stores._redis_scripts import ADD, DELETE, INVALIDATE, LEASED, MAKE, PURGE, REMOVE, SEEN, STORE, SWAP
 from wellwired.stores._redis_values import NEVER, TOKEN_BYTES, Item, RedisValues
 from wellwired.stores._redis_wire import once, wire
 from wellwired.stores.codecs import Codec, MsgpackCodec
@@ -376,8 +375,7 @@ class RedisStore:
             if not missing:
                 self._state = values.get(self._names.state, self._state)
                 return values
-            for word in missing:
-                self._command("SET", word, self._names.fresh(word), "NX")
+            MAKE.run(self._command, missing, [self._names.fresh(word) for word in missing])
         return {}
 
     def _store(self, mode: str, items: Sequence[Item], *, leased: bool = False) -> list[str]:
