@@ -20,8 +20,8 @@ def test_what_lies_in_memory_is_at_hand(virtual_clock: VirtualClock) -> None:
     store.set("none", None)
     store.set("list", [1], ttl=10)
     assert store.at_hand("none", "default") is None
-    store.at_hand("list", []).append(2)
-    assert store.at_hand("list", []) == [1]
+    store.at_hand("list", None).append(2)
+    assert store.at_hand("list", None) == [1]
     virtual_clock.advance(11)
     assert store.at_hand("list", "default") == "default" and store.at_hand("missing", 0) == 0
 
@@ -49,7 +49,7 @@ def test_nothing_is_at_hand_behind_middleware(virtual_clock: VirtualClock) -> No
     """Which sees every read; nor after the end."""
 
     def seen(following: Any) -> Any:
-        return lambda operation: following(operation)
+        return following
 
     store, _ = two_layers(virtual_clock)
     store.set("key", 1)

@@ -45,6 +45,11 @@ class StoreInContainer:
             bound = self._bind(container)
         return bound[1]()
 
+    def ready(self) -> DelegatedStore[Any] | None:
+        """The store if it can be had without waiting for anything: once the container has been started here."""
+        bound = self._bound
+        return bound[1]() if bound is not None and bound[0].started else None
+
     def _bind(self, container: ContainerInstance) -> tuple[ContainerInstance, Callable[[], DelegatedStore[Any]]]:
         provide = container.provider(self.id)
         found = provide()

@@ -1,9 +1,11 @@
-"""The asynchronous twins of a cache's methods: each is its plain method, in a thread of its own.
+"""The asynchronous twins of a cache's methods: each is its plain method, called by a thread.
 
 The base class makes most of them of awaits on other twins, one after another: a round trip for each key, and an `aincr`
 that loses counts, whatever the plain methods do. Here a twin is one hop to a thread and exactly what its plain method
 is. The thread is any one: a store may be used from all of them, and Django's own single thread would make every
 request of a process wait in line.
+
+The twins of reading are the cache's own: what lies in memory needs no thread, which costs more than thirty such reads.
 """
 
 # The timeouts are Django's, and about values.
@@ -27,10 +29,6 @@ class Twins(BaseCache):
         """See `add`."""
         return await sync_to_async(self.add, thread_sensitive=False)(key, value, timeout, version)
 
-    async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """See `get`."""
-        return await sync_to_async(self.get, thread_sensitive=False)(key, default, version)
-
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """See `set`."""
         await sync_to_async(self.set, thread_sensitive=False)(key, value, timeout, version)
@@ -43,10 +41,6 @@ class Twins(BaseCache):
         """See `delete`."""
         return await sync_to_async(self.delete, thread_sensitive=False)(key, version)
 
-    async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
-        """See `get_many`."""
-        return await sync_to_async(self.get_many, thread_sensitive=False)(keys, version)
-
     async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> Any:
@@ -55,10 +49,6 @@ class Twins(BaseCache):
         if found is not self._missing_key:
             return found
         return await sync_to_async(self.get_or_set, thread_sensitive=True)(key, default, timeout, version)
-
-    async def ahas_key(self, key: Any, version: int | None = None) -> bool:
-        """See `has_key`."""
-        return await sync_to_async(self.has_key, thread_sensitive=False)(key, version)
 
     async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         """See `incr`."""

@@ -17,9 +17,11 @@ process that reads it, unless the store has signing keys; see `wellwired.integra
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
+from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, MEMCACHE_MAX_KEY_LENGTH, InvalidCacheBackendError
 
 from wellwired.integrations._cache_keys import ALWAYS_FITS, fitted
@@ -62,7 +64,8 @@ class StoreCache(Twins):
         _refuse({*params.get("OPTIONS", {}), *_SPELLED.intersection(params)}, location)
         self._location = location
         self._find = self.finder(location)
-        self._values = CacheValues(location)
+        self._ready = self._find.ready if isinstance(self._find, StoreInContainer) else self._find
+        self._values = _values_of(location)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._location}>"
@@ -73,7 +76,7 @@ class StoreCache(Twins):
         Args:
             location: ``LOCATION`` of the cache's settings.
         """
-        return StoreInContainer(location, container)
+        return _store_of(location)
 
     @property
     def store(self) -> DelegatedStore[Any]:
@@ -192,16 +195,35 @@ class StoreCache(Twins):
         found = values.unpack(packed, MISSING)
         return found if found is not MISSING else (mine or [_called(default)])[0]
 
+    async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        """See `get`; what lies in this process's memory is given at once, and only the rest by a thread."""
+        made = self.make_and_validate_key(key, version)
+        found = self._at_hand(made)
+        if found is not MISSING:
+            return self._values.unpack(found, default)
+        return await sync_to_async(self._read, thread_sensitive=False)(made, default)
+
+    async def ahas_key(self, key: Any, version: int | None = None) -> bool:
+        """See `has_key`; what lies in this process's memory needs no thread."""
+        made = self.make_and_validate_key(key, version)
+        if self._at_hand(made) is not MISSING:
+            return True
+        return await sync_to_async(self._has, thread_sensitive=False)(made)
+
     # --- many keys
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
         """The values of those keys that have one, in one round trip to each layer."""
         wanted = {self.make_and_validate_key(key, version): key for key in keys}
-        if not wanted:
-            return {}
-        unpack, found = self._values.unpack, self._find().get_many(wanted)
-        values = {wanted[made]: unpack(packed, MISSING) for made, packed in found.items()}
-        return {key: value for key, value in values.items() if value is not MISSING}
+        return self._read_many(wanted) if wanted else {}
+
+    async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
+        """See `get_many`; without a thread if all of them lie in this process's memory."""
+        wanted = {self.make_and_validate_key(key, version): key for key in keys}
+        found = {made: packed for made in wanted if (packed := self._at_hand(made)) is not MISSING}
+        if len(found) == len(wanted):
+            return self._unpacked(wanted, found)
+        return await sync_to_async(self._read_many, thread_sensitive=False)(wanted)
 
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> list[Any]:
         """Stores many values, in one round trip to each layer: all of them, or it raises.
@@ -232,6 +254,41 @@ class StoreCache(Twins):
 
     def close(self, **kwargs: Any) -> None:
         """Does nothing: Django calls it after each request, and the store is everybody's until the container stops."""
+
+
+    # --- within
+
+    def _at_hand(self, made: str) -> Any:
+        """What lies in this process's memory, packed, or `MISSING`; waits for nothing."""
+        store = self._ready()
+        return MISSING if store is None else store.at_hand(made, MISSING)
+
+    def _read(self, made: str, default: Any) -> Any:
+        found = self._find().get(made, MISSING)
+        return default if found is MISSING else self._values.unpack(found, default)
+
+    def _has(self, made: str) -> bool:
+        return self._find().has(made)
+
+    def _read_many(self, wanted: Mapping[str, Any]) -> dict[Any, Any]:
+        return self._unpacked(wanted, self._find().get_many(wanted))
+
+    def _unpacked(self, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[Any, Any]:
+        """The values by the callers' own keys, without those that cannot be read."""
+        unpack = self._values.unpack
+        values = {wanted[made]: unpack(packed, MISSING) for made, packed in found.items()}
+        return {key: value for key, value in values.items() if value is not MISSING}
+
+
+@lru_cache(None)
+def _store_of(location: str) -> StoreInContainer:
+    """What finds a store, one for all views: under ASGI each request has views of its own."""
+    return StoreInContainer(location, container)
+
+
+@lru_cache(None)
+def _values_of(location: str) -> CacheValues:
+    return CacheValues(location)
 
 
 _SPELLED: Final = {"MAX_ENTRIES", "CULL_FREQUENCY", "max_entries", "cull_frequency"}
