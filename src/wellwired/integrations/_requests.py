@@ -6,14 +6,14 @@ variables of the request are gone by then; it ends once, and with the first erro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from wellwired.containers import Scope, scope
 from wellwired.containers.container import ContainerInstance
 
-__all__ = ["AsyncPieces", "Pieces", "ScopedRequest"]
+__all__ = ["Pieces", "ScopedRequest"]
 
 T = TypeVar("T")
 
@@ -70,36 +70,6 @@ class Pieces(Generic[T]):
                     self._pieces = iter(self._body)
                 return next(self._pieces)
         except StopIteration:
-            raise
-        except BaseException as error:
-            request.failed(error)
-            raise
-
-
-class AsyncPieces(Generic[T]):
-    """The same for a body that is made asynchronously.
-
-    Args:
-        body: what makes the pieces.
-        request: whose scope.
-    """
-
-    def __init__(self, body: AsyncIterable[T], request: ScopedRequest) -> None:
-        self._body = body
-        self._pieces: AsyncIterator[T] | None = None
-        self._request = request
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        request = self._request
-        try:
-            with request.active():
-                if self._pieces is None:
-                    self._pieces = aiter(self._body)
-                return await anext(self._pieces)
-        except StopAsyncIteration:
             raise
         except BaseException as error:
             request.failed(error)

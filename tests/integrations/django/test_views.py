@@ -1,28 +1,27 @@
-"""A container in a Django project: wired views and no connection before the first request."""
+"""Views of a Django project get what they mark, under WSGI and under ASGI."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import pytest
 from django.test import Client
 
-from wellwired.integrations.django import container
+from tests.integrations.django.asking import ask_asgi, text
+
+ANSWERS = {
+    "/hello": "hello from pool",
+    "/soon": "soon hello from pool",
+    "/shelf/books": "hello from pool books",
+    "/late/books": "late hello from pool books",
+}
 
 
-def log() -> list[str]:
-    """What happened in the project's container."""
-    found: list[str] = container(start=False).log()
-    return found
-
-
-def text(response: Any) -> str:
-    """The body of a response."""
-    return bytes(response.content).decode()
-
-
-def test_views_get_what_they_mark(client: Client) -> None:
+@pytest.mark.parametrize(("path", "answer"), ANSWERS.items())
+def test_views_get_what_they_mark(client: Client, path: str, answer: str) -> None:
     """Functions and classes, plain and asynchronous, get their objects, next to the arguments of the route."""
-    assert text(client.get("/hello")) == "hello from pool"
-    assert text(client.get("/soon")) == "soon hello from pool"
-    assert text(client.get("/shelf/books")) == "hello from pool books"
-    assert text(client.get("/late/books")) == "late hello from pool books"
+    assert text(client.get(path)) == answer
+
+
+@pytest.mark.parametrize(("path", "answer"), ANSWERS.items())
+def test_views_get_what_they_mark_under_asgi(path: str, answer: str) -> None:
+    """They do from an asynchronous server too."""
+    assert ask_asgi(path).body.decode() == answer

@@ -24,4 +24,5 @@ urlpatterns = [
     path("atorn", views.atorn),
     path("hang", views.hang),
     path("astream-hang", views.astream_hang),
+    path("hold", views.hold),
 ]

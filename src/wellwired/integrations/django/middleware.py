@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
-from inspect import iscoroutinefunction
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from wellwired.integrations._requests import AsyncPieces, Pieces, ScopedRequest
+from wellwired.integrations._requests import ScopedRequest
 from wellwired.integrations.django._project import project
+from wellwired.integrations.django._streams import ended, handed_over
 
 __all__ = ["note_failure", "request_scope"]
 
@@ -54,7 +53,7 @@ def _synchronous(get_response: Handler) -> Handler:
             scoped.close()
             raise
         if response.streaming:
-            return _streamed(request, response, scoped)
+            return handed_over(request, response, scoped)
         scoped.close()
         return response
 
@@ -73,11 +72,11 @@ def _asynchronous(get_response: Callable[[HttpRequest], Awaitable[Any]]) -> Hand
                 response = await get_response(request)
         except BaseException as error:
             scoped.failed(error)
-            await _ended(scoped)
+            await ended(scoped)
             raise
         if response.streaming:
-            return _streamed(request, response, scoped)
-        await _ended(scoped)
+            return handed_over(request, response, scoped, asynchronous=True)
+        await ended(scoped)
         return response
 
     return serve
@@ -87,54 +86,6 @@ def _begun(request: HttpRequest) -> ScopedRequest:
     scoped = ScopedRequest(project().serve())
     setattr(request, _KEPT, scoped)
     return scoped
-
-
-async def _ended(scoped: ScopedRequest) -> None:
-    """Ends a scope from asynchronous code; in Django's thread for blocking code, if there is anything to end."""
-    if scoped.scope.idle:
-        scoped.close()
-        return
-    try:
-        await sync_to_async(scoped.close)()
-    finally:
-        scoped.close()  # a task that is cancelled twice may never have come to the thread; again does nothing
-
-
-def _streamed(request: HttpRequest, response: Any, scoped: ScopedRequest) -> HttpResponseBase:
-    """Leaves the scope to a response that is yet to be made."""
-    if not (isinstance(response, FileResponse) and response.file_to_stream is not None):
-        # A file is left as it is: the server may send it by itself, and reads it long after the view has opened it.
-        _wrap(response, scoped)
-    response.close = partial(_close, response.close, scoped)
-    # Whatever middleware above makes of the response, Django closes the request with the one that it sends.
-    request.close = partial(_close_request, request.close, scoped)  # type: ignore[method-assign]
-    return response  # type: ignore[no-any-return]
-
-
-def _wrap(response: StreamingHttpResponse, scoped: ScopedRequest) -> None:
-    if response.is_async:
-        response.streaming_content = AsyncPieces(response.streaming_content, scoped)
-    else:
-        response.streaming_content = Pieces(response.streaming_content, scoped)
-
-
-def _close(close: Callable[[], None], scoped: ScopedRequest) -> None:
-    scoped.complete = True
-    try:
-        if scoped.scope.closed:
-            close()
-        else:
-            with scoped.active():
-                close()
-    finally:
-        scoped.close()
-
-
-def _close_request(close: Callable[[], None], scoped: ScopedRequest) -> None:
-    close()
-    # Not while its own response is being closed: Django passes over errors here, and the scope's should be heard.
-    if not scoped.complete:
-        scoped.close()
 
 
 def _process_exception(request: HttpRequest, exception: Exception) -> None:

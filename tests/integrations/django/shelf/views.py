@@ -8,7 +8,15 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.views import View
 
 from tests.integrations.shop import Visit
@@ -77,6 +85,8 @@ def stream(request: HttpRequest, visit: Visit = Provide["visit"]) -> StreamingHt
 
     return StreamingHttpResponse(pieces())
 
+
+hanging = threading.Event()
 
 told: list[str] = []
 """What bodies found when they were closed."""
@@ -157,6 +167,7 @@ async def atorn(request: HttpRequest, visit: Visit = Provide["visit"]) -> Stream
 @inject
 async def hang(request: HttpRequest, visit: Visit = Provide["visit"]) -> HttpResponse:
     """Waits for ever."""
+    hanging.set()
     await asyncio.Event().wait()
     return HttpResponse(visit.number)
 
@@ -166,7 +177,16 @@ async def astream_hang(request: HttpRequest, visit: Visit = Provide["visit"]) ->
     """Waits for ever in the middle of its body."""
 
     async def pieces() -> AsyncIterator[Any]:
-        yield f"{visit.number}"
-        await asyncio.Event().wait()
+        try:
+            yield f"{visit.number}"
+            await asyncio.Event().wait()
+        finally:
+            told.append(f"{visit.ended}")
 
     return StreamingHttpResponse(pieces())
+
+
+@inject
+def hold(request: HttpRequest, visit: Visit = Provide["visit"]) -> HttpResponseBase:
+    """Only has an object of the scope."""
+    return StreamingHttpResponse([]) if "stream" in request.GET else HttpResponse()
