@@ -22,12 +22,12 @@ from wellwired.writers._transaction import Transaction
 from wellwired.writers.classification import find_rule
 from wellwired.writers.idempotency import claim, look, store
 
-__all__ = ["LOOKS", "KeyTakenError", "came_and_went", "not_taken", "once", "take"]
+__all__ = ["LOOKS", "NO_TABLE", "KeyTakenError", "came_and_went", "not_taken", "once", "take"]
 
 LOOKS = 3
 """How often a key that comes and goes is looked at before the write is given up."""
 
-_NO_TABLE: frozenset[Native] = frozenset({1146, "42P01", 1})
+NO_TABLE: frozenset[Native] = frozenset({1146, "42P01", 1})
 _ONLY_THE_STATEMENT = frozenset({"sqlite", "mysql", "mariadb"})
 """Where a refused INSERT undoes itself and nothing else, and a savepoint would be two round trips for nothing."""
 _SAVEPOINT = "wellwired_key"
@@ -73,7 +73,7 @@ def not_taken(connection: WriteConnection, error: DBAPIError, request: WriteRequ
     rule = find_rule(connection.dialect.name, native, connection.rules)
     if rule is not None and rule.reason == "duplicate":
         return KeyTakenError()
-    return _no_table(error, native, request) if native in _NO_TABLE else error
+    return _no_table(error, native, request) if native in NO_TABLE else error
 
 
 def once(transaction: Transaction, key: Key, request: WriteRequest, handler: Handler) -> WriteResult[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy.engine.interfaces import Dialect
 
-__all__ = ["connect"]
+__all__ = ["connect", "psycopg_class"]
 
 _WHOLE_SECONDS = frozenset({"psycopg2", "psycopg2cffi", "mysqldb", "pg8000"})
 
@@ -40,7 +40,7 @@ def connect(
     if dialect.driver == "pymysql":
         return _by_pymysql(dialect, positional, named, seconds, watched)
     if dialect.driver == "psycopg" and not dialect.is_async:
-        return _psycopg_class().connect_within(seconds, *positional, **named)
+        return psycopg_class().connect_within(seconds, *positional, **named)
     if dialect.driver in _WHOLE_SECONDS:
         usual = float(named.get("connect_timeout") or named.get("timeout") or math.inf)
         named["timeout" if dialect.driver == "pg8000" else "connect_timeout"] = max(1, math.ceil(min(usual, seconds)))
@@ -61,7 +61,7 @@ def _by_pymysql(
 
 
 @cache
-def _psycopg_class() -> Any:
+def psycopg_class() -> Any:
     """A psycopg connection whose making asks for the time; made at first use, because psycopg may not be there."""
     import threading
 

@@ -41,6 +41,14 @@ class Line:
         self.undone = False
         self.duration = 0.0
 
+    def verdict(self, shared: WriteError | None) -> WriteError | None:
+        """What became of it; None if it was committed.
+
+        Args:
+            shared: what became of those of its transaction that did not fail by themselves.
+        """
+        return self.error or (_rolled_back(self.operation.request) if self.undone else shared)
+
     def event(self, verdict: WriteError | None) -> WriteEvent:
         """What is told of it.
 
@@ -116,7 +124,7 @@ class Ledger:
         warnings: tuple[str, ...] = ()
         together: list[Pair] = []
         for line in self._lines:
-            verdict = line.error or (_rolled_back(line.operation.request) if line.undone else error)
+            verdict = line.verdict(error)
             pair: Pair = (line.operation.request, handler_of(line.operation))
             if verdict is error:
                 together.append(pair)

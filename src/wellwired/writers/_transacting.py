@@ -27,13 +27,13 @@ from wellwired.operations import WriteOperation, WriteRequest, WriteResult
 from wellwired.writers._aftermath import Aftermath, deferring
 from wellwired.writers._between import Tell
 from wellwired.writers._endpoint import endpoint, unusable
-from wellwired.writers._ledger import Ledger
+from wellwired.writers._ledger import Ledger, Line
 from wellwired.writers.admission import check_request, no_writer
 from wellwired.writers.directory import Directory
 from wellwired.writers.protocol import Transacts, Writer
 from wellwired.writers.transactions import WriteTransaction
 
-__all__ = ["LABEL", "Transacting", "Work"]
+__all__ = ["LABEL", "Transacting", "Work", "writing_in"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,18 @@ LABEL = "transaction"
 """The type under which a transaction itself is told of."""
 
 _open: ContextVar[tuple[WriteTransaction, ...]] = ContextVar("wellwired_transactions", default=())
+
+
+def writing_in(writer: str) -> tuple[WriteTransaction, Line] | None:
+    """The transaction of a writer in which this thread is writing now, and what it is writing; None outside of any.
+
+    Args:
+        writer: the name of the writer.
+    """
+    for transaction in reversed(_open.get()):
+        if transaction._is_here and transaction.writer == writer and transaction._line is not None:
+            return transaction, transaction._line
+    return None
 
 
 Admit = Callable[[WriteRequest, float], WriteOperation]

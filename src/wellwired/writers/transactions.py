@@ -61,6 +61,7 @@ class WriteTransaction:
         "_manager",
         "_over",
         "_owner",
+        "_shared",
         "_unit",
         "warnings",
         "writer",
@@ -88,6 +89,7 @@ class WriteTransaction:
         self._ledger = Ledger(defer)
         self._line: Line | None = None
         self._failed: WriteError | None = None
+        self._shared: WriteError | None = None
         self._over = False
 
     @property
@@ -192,6 +194,10 @@ class WriteTransaction:
     def __repr__(self) -> str:
         return f"<transaction at {self.target!r}, {'over' if self._over else 'open'}>"
 
+    def _became(self, line: Line) -> WriteError | None:
+        """What became of a request, as far as it is known: None if it was committed, or still may be."""
+        return line.verdict(self._shared)
+
     def _going(self, operation: WriteOperation) -> None:
         """Notes what a middleware has made of the request, for the manager."""
         if self._line is not None:
@@ -228,7 +234,7 @@ class WriteTransaction:
         self._end(undone, self._failed or undone, tell)
 
     def _end(self, shared: WriteError | None, error: WriteError | None, tell: Tell) -> None:
-        self._over = True
+        self._over, self._shared = True, shared
         if self._owner[0] != getpid():  # a forked child leaves the block: the transaction is its parent's
             return
         if error is not None:
