@@ -20,7 +20,7 @@ preloaded = pytest.mark.parametrize("preload", [False, True], ids=["forked-first
 @preloaded
 @pytest.mark.parametrize(
     "trial",
-    [pytest.param((FLASK, "postgresql"), marks=pytest.mark.postgresql, id="flask-postgresql")],
+    [pytest.param((FLASK, "mariadb"), marks=pytest.mark.mariadb, id="flask-mariadb")],
     indirect=True,
 )
 def test_a_shop_keeps_its_books_while_workers_are_killed(trial: Trial, preload: bool, record_property: Record) -> None:
