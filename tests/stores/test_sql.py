@@ -17,11 +17,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tests.stores.layer_contract import LayerContract, PassTime
 from wellwired.errors import CodecError, MissingTableError
+from wellwired.stores import MISSING, DelegatedStore, Hit, Layer
 from wellwired.stores._sql_dialects import check_dialect, server_ms, was_undone
 from wellwired.stores.codecs import JSONCodec, MsgpackCodec
 from wellwired.stores.damage import Damage, Reason
 from wellwired.stores.keys import KEY_BYTES
-from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, Many, Ordered, Tagged
+from wellwired.stores.loader import LoaderStore
+from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
 from wellwired.stores.sql import SQLStore
 from wellwired.testing.clock import VirtualClock
 
@@ -70,7 +72,7 @@ def count(engine: sa.Engine, table: sa.Table) -> int:
 class TestContract(LayerContract):
     """The SQL store keeps the contract of a layer."""
 
-    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, Tagged)
+    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, KeepsStale, Tagged)
 
     @pytest.fixture
     def store(self, sql_engine: sa.Engine) -> SQLStore:
@@ -404,6 +406,65 @@ def test_purge_removes_what_has_been_dead_for_ten_minutes(
     assert [store.purge(4), store.purge(4), store.purge(4), store.purge(4)] == [4, 4, 1, 0]
     assert count(sql_engine, store.table) == rows - 9
     assert sorted(store.keys()) == ["for ever", "living"]
+
+
+def test_purge_keeps_to_the_end_of_the_stale_life(store: SQLStore, pass_time: PassTime) -> None:
+    """A value that may still be served as stale stays, however long it has ended; then it goes as others do."""
+    store.set_many({"a": Entry(1, 10.0, 2_000.0), "b": Entry(2, 10.0), "c": Entry(3, 10.0, 2_000.0)})
+    store.delete("c")
+    pass_time(1_000.0)
+    assert store.purge() == 2 and store.purge() == 0
+    assert store.get("a") is None and store.read_stale(["a"])["a"].value == 1
+    pass_time(1_500.0)
+    assert store.read_stale(["a"]) == {} and store.purge() == 0
+    pass_time(200.0)
+    assert store.purge() == 1 and store.purge() == 0
+
+
+def test_purge_finds_the_dead_among_many_that_are_kept_as_stale(store: SQLStore, pass_time: PassTime) -> None:
+    """However many there are, and no more than it was told to remove."""
+    store.set_many({f"kept{number:03d}": Entry(number, 10.0, 9_000.0) for number in range(600)})
+    store.set_many({f"spent{number}": Entry(number, 10.0, 20.0) for number in range(5)})
+    pass_time(1_000.0)
+    assert [store.purge(3), store.purge(3), store.purge(3)] == [3, 2, 0]
+    assert len(store.read_stale([f"kept{number:03d}" for number in range(600)])) == 600
+
+
+def test_a_value_that_is_filled_again_is_not_purged_for_what_it_was(
+    store: SQLStore, sql_engine: sa.Engine, pass_time: PassTime
+) -> None:
+    """Purge looks again in the transaction that removes; a fill keeps the generation and gives a new life."""
+    store.set_many({"a": Entry(1, 10.0, 20.0)})
+    pass_time(1_000.0)
+    rows = store._rows
+    page = rows._sql
+    facts = {"grace": 600_000, "limit": 10, "after_expires_at": 0, "after_namespace": "", "after_entry_key": b""}
+    with sql_engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(page.spared, facts)]
+    assert store.fill("a", Entry(2, 10.0, 20.0), store.read("a")[1]) is True
+    doomed = [(row[1], row[2], row[4]) for row in found]
+    assert len(doomed) == 1
+    assert rows._written(lambda connection: rows._remove_spent(connection, doomed)) == 0
+    assert store.get("a") is not None
+
+
+def test_it_stands_in_for_a_source_that_fails(store: SQLStore, pass_time: PassTime) -> None:
+    """As a layer with `stale=` it serves what has ended while what is below does not answer, marked as such."""
+    answers: list[Any] = ["v", RuntimeError("down"), MISSING]
+
+    def load(_: str) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with DelegatedStore[Any]([Layer(store, ttl=10.0, stale=500.0), LoaderStore(load)]) as layered:
+        assert layered.get("a") == "v"
+        layered.flush(10)
+        pass_time(20.0)
+        seen = layered.lookup("a")
+        assert isinstance(seen, Hit) and (seen.value, seen.layer, seen.stale) == ("v", "sql", True)
+        assert layered.get("a", None) is None
 
 
 def test_rows_of_the_dead_do_not_serve(store: SQLStore, sql_engine: sa.Engine, pass_time: PassTime) -> None:

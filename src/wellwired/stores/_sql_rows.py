@@ -250,13 +250,17 @@ class Rows:
         return self._written(lambda connection: self._swap(connection, row, sight))
 
     def purge(self, limit: int) -> int:
-        """Removes rows of every namespace that ended more than ten minutes ago, or that a clear has left; how many."""
+        """Removes rows of every namespace that ended more than ten minutes ago, or that a clear has left; how many.
+
+        What may be served as stale ends with its stale life.
+        """
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(self._sql.dead, {"grace": _GRACE_MS, "limit": limit})]
             marked = [tuple(row) for row in connection.execute(self._sql.marked)]
         removed = 0
         for batch in batches(rows):
             removed += self._written(partial(self._remove_dead, rows=batch))
+        removed += self._purge_spent(limit - removed)
         for namespace, word in marked:
             if removed < limit:
                 other = Rows(self._engine, self._table, namespace, self._now)
@@ -310,6 +314,30 @@ class Rows:
         # In order, so that two transactions never wait for each other.
         facts = [row.facts(self._namespace, now) for row in sorted(rows, key=lambda row: row.raw)]
         connection.execute(statement, facts)
+
+    def _purge_spent(self, limit: int) -> int:
+        """Removes values whose stale life ended more than ten minutes ago; looks at all that are kept as stale."""
+        removed, after = 0, (0, "", b"")
+        while removed < limit:
+            place = zip(("after_expires_at", "after_namespace", "after_entry_key"), after, strict=True)
+            with self._reading() as connection:
+                facts = {"grace": _GRACE_MS, "limit": BATCH, **dict(place)}
+                page = [tuple(row) for row in connection.execute(self._sql.spared, facts)]
+            spent = [
+                (namespace, raw, word)
+                for _, namespace, raw, stale, word, ended_ms in page
+                if int.from_bytes(stale, "big") + _GRACE_MS < ended_ms
+            ][: limit - removed]
+            if spent:
+                removed += self._written(partial(self._remove_spent, rows=spent))
+            if len(page) < BATCH:
+                break
+            after = page[-1][:3]
+        return removed
+
+    def _remove_spent(self, connection: sa.Connection, rows: Sequence[Any]) -> int:
+        count: int = connection.execute(self._sql.remove_spent, {"grace": _GRACE_MS, "rows": rows}).rowcount
+        return count
 
     def _remove_dead(self, connection: sa.Connection, rows: Sequence[Any]) -> int:
         count: int = connection.execute(self._sql.remove_dead, {"grace": _GRACE_MS, "rows": rows}).rowcount

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from wellwired.stores._sql_dialects import insert_absent, server_ms, upsert
-from wellwired.stores.envelope import EPOCH_AT, WORD_BYTES
+from wellwired.stores.envelope import EPOCH_AT, STALE_AT, STALE_BYTES, WORD_BYTES
 from wellwired.stores.keys import KEY_BYTES
 
 __all__ = ["EPOCH_KEY", "LEFT_KEY", "OWN_KEYS", "TAG_KEY", "Statements", "ddl", "store_table"]
@@ -96,6 +96,9 @@ class Statements:
         epoch = sa.func.substr(columns.value, EPOCH_AT + 1, WORD_BYTES, type_=kind) == sa.bindparam("epoch", type_=kind)
         first = sa.func.substr(columns.value, 4, 1, type_=kind) == sa.literal(b"\x01", kind)
         self._current = sa.or_(epoch, sa.and_(sa.bindparam("first", type_=sa.Integer) == 1, first))
+        self._stale: Any = sa.func.substr(columns.value, STALE_AT + 1, STALE_BYTES, type_=kind)
+        without = sa.or_(columns.value.is_(None), first, self._stale == sa.literal(bytes(STALE_BYTES), kind))
+        self._without_stale: Any = without
         lasts = sa.or_(columns.expires_at.is_(None), columns.expires_at > server_ms())
         self._alive = sa.and_(columns.value.is_not(None), lasts, self._current)
         self._users = sa.and_(
@@ -158,8 +161,16 @@ class Statements:
         limit = sa.bindparam("limit", type_=sa.Integer)
         pair = sa.tuple_(columns.namespace, columns.entry_key)
         select = sa.select(columns.namespace, columns.entry_key).order_by(columns.expires_at).limit(limit)
-        self.dead: Any = select.where(past)
+        self.dead: Any = select.where(past, self._without_stale)
         self.remove_dead: Any = sa.delete(table).where(pair.in_(sa.bindparam("rows", expanding=True)), past)
+        # Values that may still be served as stale; only their envelopes say until when.
+        place = (columns.expires_at, columns.namespace, columns.entry_key)
+        after = [sa.bindparam(f"after_{column.name}", type_=column.type) for column in place]
+        facts = (self._stale, columns.generation, server_ms() - columns.expires_at)
+        stale = sa.select(*place, *facts).where(past, sa.not_(self._without_stale))
+        self.spared: Any = stale.where(sa.tuple_(*place) > sa.tuple_(*after)).order_by(*place).limit(limit)
+        trio = sa.tuple_(columns.namespace, columns.entry_key, columns.generation)
+        self.remove_spent: Any = sa.delete(table).where(trio.in_(sa.bindparam("rows", expanding=True)), past)
         # What clears have left behind: rows of another epoch, in namespaces that say so.
         mark = columns.entry_key == sa.literal(LEFT_KEY, columns.entry_key.type)
         marked = sa.select(columns.namespace, columns.generation)

@@ -28,7 +28,19 @@ from typing import Any, Final, NamedTuple, Protocol
 from wellwired.stores.codecs import Codec
 from wellwired.stores.damage import Reason
 
-__all__ = ["EPOCH_AT", "NO_WORD", "VERSION", "WORD_BYTES", "Envelopes", "Opened", "Packing", "Signing", "Unreadable"]
+__all__ = [
+    "EPOCH_AT",
+    "NO_WORD",
+    "STALE_AT",
+    "STALE_BYTES",
+    "VERSION",
+    "WORD_BYTES",
+    "Envelopes",
+    "Opened",
+    "Packing",
+    "Signing",
+    "Unreadable",
+]
 
 VERSION: Final = 2
 WORD_BYTES: Final = 12
@@ -49,6 +61,9 @@ _SIZE: Final = _HEAD.size
 _COVERED_AT: Final = _SIZE - _COVERED.size
 EPOCH_AT: Final = _SIZE - WORD_BYTES
 """Where the epoch begins, for scripts on a server."""
+STALE_BYTES: Final = 8
+STALE_AT: Final = EPOCH_AT - STALE_BYTES
+"""Where the stale life begins, in milliseconds."""
 _SIGNATURE_BYTES: Final = 36
 _unpack, _crc32 = _HEAD.unpack_from, zlib.crc32
 

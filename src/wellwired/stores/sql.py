@@ -38,12 +38,11 @@ _TAG_BYTES: Final = 1000
 class SQLStore:
     """A `Store` in a table of its own, safe for threads.
 
-    It is also `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic` and `Tagged`.
+    It is also `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic`, `KeepsStale` and `Tagged`.
 
     Errors pass through as SQLAlchemy raised them, except that a missing table is a `MissingTableError`. Waiting is
     bounded by the engine's own timeouts. Every operation is one or a few short transactions; one that the server undoes
-    to end a deadlock is done again, five times at most. The stale life of an entry is kept and given back, but once its
-    fresh life has ended it is not there: the table is where values come from, and not where they wait for better times.
+    to end a deadlock is done again, five times at most.
 
     Args:
         engine: where; the store never disposes of it.
@@ -96,6 +95,8 @@ class SQLStore:
 
     def purge(self, limit: int = 1000) -> int:
         """Removes rows, of every namespace, that ended or were deleted more than ten minutes ago, or were cleared.
+
+        A value that may be served as stale ends with its stale life; every call looks at those that are kept so.
 
         Args:
             limit: how many at most; call it again until it answers less than that.
@@ -212,7 +213,18 @@ class SQLStore:
         words, epoch = self._words([entry]), token.token.state.epoch
         return self._rows.swap(self._row(key, entry, new_word(), epoch, words), token)
 
-    # --- Tagged
+    # --- KeepsStale, Tagged
+
+    def read_stale(self, keys: Sequence[str], /) -> dict[str, Entry[Any]]:
+        """What is kept under the keys, stale or fresh; one SELECT for each 500."""
+        kept: dict[str, Entry[Any]] = {}
+        for batch in batches(keys):
+            raws = encode_keys(batch)
+            rows, state, sent = self._rows.some(raws)
+            for key, raw in zip(batch, raws, strict=True):
+                if (entry := self._opened(key, rows.get(raw), state, sent, stale_too=True)) is not None:
+                    kept[key] = entry
+        return kept
 
     def invalidate_tags(self, tags: Sequence[str], /) -> None:
         """Removes every value that bears one of the tags, in one transaction that changes a row for each of them."""
@@ -220,12 +232,14 @@ class SQLStore:
 
     # --- within
 
-    def _opened(self, key: str, row: Found | None, state: State, sent: float) -> Entry[Any] | None:
+    def _opened(
+        self, key: str, row: Found | None, state: State, sent: float, *, stale_too: bool = False
+    ) -> Entry[Any] | None:
         if row is None or row.data is None:
             return None
         # The server told what was left at some moment since; a millisecond may have been rounded away.
         left = None if row.left_ms is None else (row.left_ms - 1) / 1000 - (self._now() - sent)
-        if left is not None and left <= 0:
+        if left is not None and left <= 0 and not stale_too:
             return None
         try:
             opened = self._envelopes.open(self._prefix + row.raw, row.data)
@@ -237,7 +251,10 @@ class SQLStore:
         tags = dict(opened.tags)
         if tags and self._rows.words(tags) != tags:
             return None
-        return Entry(opened.value, left, opened.stale / 1000, tuple(tags))
+        if left is None or left > 0:
+            return Entry(opened.value, left, opened.stale / 1000, tuple(tags))
+        stale = left + opened.stale / 1000
+        return Entry(opened.value, 0.0, stale, tuple(tags)) if stale > 0 else None
 
     def _row(self, key: str, entry: Entry[Any], word: bytes, epoch: bytes, words: Mapping[str, bytes]) -> Row:
         raw, life = encode_key(key), milliseconds(entry.left)
