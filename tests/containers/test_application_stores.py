@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from wellwired.errors import SettingsError
 from wellwired.middleware import NoMetrics
 from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.middleware.prometheus import PrometheusMetrics
+from wellwired.settings import LoadSettings
 from wellwired.stores import LoadPolicy
 
 LAYERS = [
@@ -28,7 +30,7 @@ LAYERS = [
         "callers": 4,
         "breaker": {"enabled": True, "calls": 7, "failures": 0.25, "window": 3, "pause": 2, "probes": 1},
     },
-    {"name": "sql.main", "primary": True, "time_limit": 2},
+    {"name": "sql.main", "primary": True, "time_limit": 2, "stale": 900},
 ]
 
 
@@ -64,9 +66,61 @@ def test_the_environment_says_how_layers_keep_their_time() -> None:
         assert (memory.stale, memory.time_limit, memory.breaker) == (600.0, None, None)
         assert (cache.time_limit, cache.soft_limit, cache.callers, cache.stale) == (0.2, 0.05, 4, 600.0)
         assert cache.breaker == BreakerPolicy(calls=7, failures=0.25, window=3, pause=2, probes=1)
-        assert (truth.time_limit, truth.stale) == (2.0, 0.0)
+        assert (truth.time_limit, truth.stale) == (2.0, 900.0)
         assert store._endpoint.loads._policy == LoadPolicy(absent_ttl=5.0, jitter=0.1)
         assert store._endpoint.loads.patience(None) is None
+
+
+def test_every_option_of_loading_comes_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    """None of a policy's fields is left out, and each means what it says."""
+    policy = LoadPolicy(2.5, 0.2, 3.0, 4.0, 20.0, 2, 9)
+    names = [field.name for field in fields(LoadPolicy)]
+    for name in names:
+        environment.setenv(f"SHOP__STORES__PRICES__LOADS__{name.upper()}", str(getattr(policy, name)))
+    environment.setenv("SHOP__STORES__PRICES__LOADS__PATIENCE", "1.5")
+    with Shop() as shop:
+        loads = shop.stores["prices"]()._endpoint.loads
+        assert loads._policy == policy and loads.patience(None) == 1.5
+        assert set(names) | {"patience"} == set(LoadSettings.model_fields)
+
+
+def test_a_lease_from_the_environment_is_taken(environment: pytest.MonkeyPatch) -> None:
+    """While a loader is at work, the shared layer says so for as long as the environment does."""
+    environment.setenv("SHOP__STORES__PRICES__LOADS__LEASE", "20")
+    with Shop() as shop:
+        store, seen = shop.stores["prices"](), list[tuple[Any, int]]()
+        client = shop.redis["cache"]()
+        store.layers[2].store.create_table()  # type: ignore[attr-defined]
+
+        def load(key: str) -> str:
+            seen.extend((name, client.ttl(name)) for name in client.keys("prices!~*"))
+            return key.upper()
+
+        assert store.get_or_load("tea", load) == "TEA"
+        assert store.get_or_load_many(["oolong"], lambda keys: {key: load(key) for key in keys}) == {"oolong": "OOLONG"}
+        assert [name for name, _ in seen] == [b"prices!~tea", b"prices!~oolong"]
+        assert all(15 < seconds <= 20 for _, seconds in seen) and client.keys("prices!~*") == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("JITTER", "1", "less than 1"),
+        ("LEASE", "0", "more than 0"),
+        ("WORKERS", "0", "1"),
+        ("REFRESH_AHEAD", "-1", "0"),
+    ],
+)
+def test_a_loading_option_that_means_nothing_is_a_fault_of_its_variable(
+    environment: pytest.MonkeyPatch, option: str, value: str, complaint: str
+) -> None:
+    """It is found before anything connects."""
+    name = f"SHOP__STORES__PRICES__LOADS__{option}"
+    environment.setenv(name, value)
+    with pytest.raises((SettingsError, ExceptionGroup)) as raised:
+        Shop().start()
+    text = "".join(str(error) for error in getattr(raised.value, "exceptions", [raised.value]))
+    assert name in text and complaint in text.lower()
 
 
 def test_a_test_puts_a_store_of_its_own_in_place() -> None:
@@ -82,7 +136,7 @@ def test_a_test_puts_a_store_of_its_own_in_place() -> None:
 @pytest.mark.parametrize(
     ("layer", "complaint"),
     [
-        ({"name": "sql.main", "primary": True, "stale": 5}, "memory and redis layers"),
+        ({"name": "sql.main", "primary": True, "stale": -5}, "must be 0"),
         ({"name": "sql.main", "primary": True, "time_limit": 1, "soft_limit": 2}, "longer than time_limit"),
         ({"name": "sql.main", "primary": True, "time_limit": 0}, "must be more than 0"),
         ({"name": "sql.main", "primary": True, "breaker": {"failures": 2}}, "must be 1.0 or less"),

@@ -74,13 +74,6 @@ class LayerSettings(Section):
             raise fault("is of no use to the codec pickle, which writes any type; remove it")
         return value
 
-    @field_validator("stale")
-    @classmethod
-    def _not_in_sql(cls, seconds: float, info: ValidationInfo) -> float:
-        if seconds and info.data.get("name", "").startswith("sql."):
-            raise fault("is an option of memory and redis layers; remove it")
-        return seconds
-
     @field_validator("soft_limit")
     @classmethod
     def _not_above_the_hard_one(cls, seconds: float | None, info: ValidationInfo) -> float | None:
