@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from wellwired.cli.locating import container_at, name_at
+from wellwired.cli.locating import container_at, name_at, started_at
 from wellwired.errors import SettingsError, WellwiredError
 
 __all__ = ["app", "check", "demo", "graph", "health", "load", "purge", "replay", "run"]
@@ -89,7 +89,7 @@ def health(
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Starts the container, pings every pool, stops it again."""
-    with container_at(container) as started:
+    with started_at(container) as started:
         answer = started.health(timeout=timeout)
     out.print(json.dumps(answer.to_dict(), indent=2) if as_json else str(answer), markup=False, highlight=False)
     raise typer.Exit(0 if answer.ok else 1)
@@ -131,7 +131,7 @@ def load(
     from wellwired.cli.load_command import load_file
 
     _quieten(log)
-    with container_at(container) as started:
+    with started_at(container) as started:
         code = load_file(started, file, rejects=rejects, batch=batch, unsafe=unsafe, chunk=chunk, out=out, err=err)
     raise typer.Exit(code)
 
@@ -157,7 +157,7 @@ def replay(
 
     _quieten(log)
     choice = chosen(only or (), target or (), type or ())
-    with container_at(container) as started:
+    with started_at(container) as started:
         code = replay_letters(started, file=file, choice=choice, force=force, dry_run=dry_run, out=out, err=err)
     raise typer.Exit(code)
 
@@ -173,7 +173,7 @@ def purge(
     from wellwired.cli.purge_command import purge_stores
 
     _quieten(log)
-    with container_at(container) as started:
+    with started_at(container) as started:
         code = purge_stores(started, store or (), out=out, err=err)
     raise typer.Exit(code)
 

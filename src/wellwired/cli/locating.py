@@ -18,7 +18,7 @@ from wellwired.containers import Container
 from wellwired.containers.container import ContainerInstance
 from wellwired.errors import WellwiredError
 
-__all__ = ["LocationError", "container_at", "given", "locate", "name_at"]
+__all__ = ["LocationError", "container_at", "given", "locate", "name_at", "started_at"]
 
 _given: ContextVar[ContainerInstance | None] = ContextVar("wellwired_given", default=None)
 
@@ -92,6 +92,21 @@ def container_at(place: str) -> ContainerInstance:
     """
     container = _given.get()
     return locate(place)() if container is None else container
+
+
+@contextmanager
+def started_at(place: str) -> Generator[ContainerInstance]:
+    """The container that a command is about, started; one that was at work already is left at work afterwards.
+
+    Args:
+        place: see `container_at`.
+    """
+    container = container_at(place)
+    if container.started:
+        yield container
+    else:
+        with container:
+            yield container
 
 
 def name_at(place: str) -> str:
