@@ -20,8 +20,9 @@ def test_what_lies_in_memory_is_at_hand(virtual_clock: VirtualClock) -> None:
     store.set("none", None)
     store.set("list", [1], ttl=10)
     assert store.at_hand("none", "default") is None
-    store.at_hand("list", None).append(2)
-    assert store.at_hand("list", None) == [1]
+    nothing: Any = None
+    store.at_hand("list", nothing).append(2)
+    assert store.at_hand("list", nothing) == [1]
     virtual_clock.advance(11)
     assert store.at_hand("list", "default") == "default" and store.at_hand("missing", 0) == 0
 
