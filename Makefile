@@ -36,7 +36,7 @@ types: $(VENV)/.has-lint  ## check types twice: mypy, pyright
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/.has-docs  ## run the code in the README and the documentation, and build the site
-	@$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py tests/test_reference.py $(ARGS)
+	@$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py tests/test_reference.py tests/test_compared.py $(ARGS)
 	@$(MAKE) --no-print-directory site
 
 # Not --quiet: it hides warnings from --strict. The variable turns off a notice that the theme will end in May 2027.
