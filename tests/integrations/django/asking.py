@@ -41,7 +41,11 @@ def ask_wsgi(path: str, *, headers: dict[str, str] | None = None, file_wrapper: 
         **({"wsgi.file_wrapper": file_wrapper} if file_wrapper else {}),
         **{f"HTTP_{name.upper()}": value for name, value in (headers or {}).items()},
     }
-    return WSGIHandler()(environ, lambda *_: None)
+    return WSGIHandler()(environ, _start_response)
+
+
+def _start_response(*_: Any) -> Callable[[bytes], None]:
+    return lambda _: None
 
 
 class Asked:

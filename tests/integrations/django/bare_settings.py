@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from tests.integrations.django.settings import *  # noqa: F403 - as settings are extended
 
-del WELLWIRED  # type: ignore[name-defined] # noqa: F821 - it came with the others
+del WELLWIRED  # noqa: F821 - it came with the others

@@ -27,7 +27,7 @@ from wellwired.integrations.django._settings import NAME, Config, configured
 
 __all__ = ["Project", "changed", "container", "forget", "prepare", "project"]
 
-_OURS = __package__
+_OURS = "wellwired.integrations.django"
 _MARKS = {id(mark) for mark in (Provide, inject, di.Provide, di.Provider, di.Closing, di.inject)}
 _MARKING = {"wellwired", "wellwired.containers", "dependency_injector.wiring"}
 

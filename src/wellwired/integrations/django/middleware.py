@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.utils.decorators import sync_and_async_middleware
 
 from wellwired.integrations._requests import ScopedRequest
@@ -43,7 +43,7 @@ def request_scope(get_response: Handler) -> Handler:
 
 
 def _synchronous(get_response: Handler) -> Handler:
-    def serve(request: HttpRequest) -> HttpResponseBase:
+    def serve(request: HttpRequest) -> Any:
         scoped = _begun(request)
         try:
             with scoped.active():
@@ -61,7 +61,7 @@ def _synchronous(get_response: Handler) -> Handler:
 
 
 def _asynchronous(get_response: Callable[[HttpRequest], Awaitable[Any]]) -> Handler:
-    async def serve(request: HttpRequest) -> HttpResponseBase:
+    async def serve(request: HttpRequest) -> Any:
         found = project()
         if not found.ready:
             # Loading and connecting take their time, which other requests should not have to wait for.

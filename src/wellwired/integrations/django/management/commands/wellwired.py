@@ -58,7 +58,7 @@ class Command(BaseCommand):
 
     def _run(self, words: Sequence[str]) -> int:
         container = self._container()
-        self.stdout.ending = self.stderr.ending = ""  # type: ignore[attr-defined]
+        self.stdout.ending = self.stderr.ending = ""
         with redirect_stdout(self.stdout), redirect_stderr(self.stderr):  # type: ignore[type-var]
             try:
                 run(container, words, name="manage.py wellwired")
