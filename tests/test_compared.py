@@ -18,7 +18,6 @@ import pytest
 
 from wellwired.stores import DelegatedStore, Layer, MemoryStore
 
-
 ROOT = Path(__file__).parents[1]
 
 
