@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.examples.trial import FLASK, Trial
+from tests.examples.trial import DJANGO, FLASK, Trial
 
 # The limit is for a machine that is busy with other things: alone a trial takes ten seconds.
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
@@ -20,7 +20,10 @@ preloaded = pytest.mark.parametrize("preload", [False, True], ids=["forked-first
 @preloaded
 @pytest.mark.parametrize(
     "trial",
-    [pytest.param((FLASK, "mariadb"), marks=pytest.mark.mariadb, id="flask-mariadb")],
+    [
+        pytest.param((FLASK, "mariadb"), marks=pytest.mark.mariadb, id="flask-mariadb"),
+        pytest.param((DJANGO, "postgresql"), marks=pytest.mark.postgresql, id="django-postgresql"),
+    ],
     indirect=True,
 )
 def test_a_shop_keeps_its_books_while_workers_are_killed(trial: Trial, preload: bool, record_property: Record) -> None:
@@ -36,6 +39,8 @@ def test_a_shop_keeps_its_books_while_workers_are_killed(trial: Trial, preload: 
     [
         pytest.param((FLASK, "postgresql"), marks=pytest.mark.postgresql, id="flask-postgresql"),
         pytest.param((FLASK, "mariadb"), marks=pytest.mark.mariadb, id="flask-mariadb"),
+        pytest.param((DJANGO, "postgresql"), marks=pytest.mark.postgresql, id="django-postgresql"),
+        pytest.param((DJANGO, "mariadb"), marks=pytest.mark.mariadb, id="django-mariadb"),
     ],
     indirect=True,
 )

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from tests.examples.sockets import sharing
 from tests.examples.waiting import until
 from tests.servers import PrivateServer
 
-__all__ = ["FLASK", "PRODUCTS", "Shop", "Trial"]
+__all__ = ["DJANGO", "FLASK", "PRODUCTS", "Shop", "Trial"]
 
 PRODUCTS = 6
 STOCK = dict.fromkeys(range(1, PRODUCTS), 100_000) | {PRODUCTS: 12}
@@ -47,22 +47,47 @@ class Shop:
     """An example as it is run.
 
     Args:
-        folder: where it is.
-        app: what gunicorn is given.
+        name: what it is called, and its folder.
         create: the arguments of Python that create its tables.
+        database: the variable that names its database.
         environ: settings of its own.
     """
 
-    folder: Path
-    app: str
+    name: str
     create: tuple[str, ...]
-    environ: Mapping[str, str] = field(default_factory=dict)
+    database: str
+    environ: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return ROOT / "examples" / f"{self.name}_shop"
+
+    @property
+    def app(self) -> str:
+        """What gunicorn is given."""
+        return f"tests.examples.served_{self.name}:app"
 
 
 FLASK = Shop(
-    ROOT / "examples/flask_shop",
-    "tests.examples.served_flask:app",
+    "flask",
     ("-m", "flask", "--app", "shop.app", "create-tables"),
+    "WELLWIRED__SQL__MAIN__URL",
+    {
+        "WELLWIRED__SQL__MAIN__POOL_SIZE": str(POOL),
+        "WELLWIRED__SQL__MAIN__MAX_OVERFLOW": "0",
+        "WELLWIRED__STORES__PRODUCTS__LAYERS": "memory:1,redis.cache:300,table.products!",
+    },
+)
+DJANGO = Shop(
+    "django",
+    ("-m", "django", "migrate", "--verbosity=0"),
+    "SHOP_DATABASE_URL",
+    {
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+        "WELLWIRED__STORES__PRODUCTS__LAYERS": "memory:1,redis.cache:300,orm.products!",
+        "WELLWIRED__STORES__PAGES__LAYERS": "memory:1,redis.cache!",
+    },
 )
 
 
@@ -80,12 +105,9 @@ class Trial:
         self.shop, self.redis, self.home = shop, redis, home
         self.database, self.copies = Database(sql_url), Copies(redis.url)
         self.environ = {
-            "WELLWIRED__SQL__MAIN__URL": self.database.url,
-            "WELLWIRED__SQL__MAIN__POOL_SIZE": str(POOL),
-            "WELLWIRED__SQL__MAIN__MAX_OVERFLOW": "0",
+            shop.database: self.database.url,
             "WELLWIRED__REDIS__CACHE__URL": redis.url,
             "WELLWIRED__REDIS__CACHE__SOCKET_TIMEOUT": "1",
-            "WELLWIRED__STORES__PRODUCTS__LAYERS": "memory:1,redis.cache:300,table.products!",
             "WELLWIRED__LOG__LEVEL": "ERROR",
             "PRODUCTS": str(PRODUCTS),
             "LOSE_EVERY": "9",
@@ -232,6 +254,6 @@ class Trial:
 
     def _counted(self, ledger: Ledger, ordeals: int) -> str:
         told = {name: ledger.counts[name] for name in sorted(ledger.counts)}
-        place = f"{self.shop.folder.name} on {'PostgreSQL' if self.database.postgresql else 'MariaDB'}"
+        place = f"{self.shop.name} on {'PostgreSQL' if self.database.postgresql else 'MariaDB'}"
         orders = f"{len(ledger.acknowledged)} orders acknowledged and there once, {len(ledger.refused)} refused and not"
         return f"{place}: {orders}, {ordeals} ordeals; {json.dumps(told)}"

@@ -1,0 +1,213 @@
+"""Tests of the shop over HTTP; where a part must fail, it is overridden by its name."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from shop.containers import Shop
+from shop.models import Order, Product
+from wellwired.errors import BackendError, LayerError, Outcome, Phase, Retry, WriteError, WriteTimeoutError
+from wellwired.stores import DelegatedStore, MemoryStore
+from wellwired.writers import MemoryWriter
+
+TEA, LAST_CUP = 1, 3
+JSON = "application/json"
+
+
+def place(client: Client, key: str = "k-1", **changes: Any) -> Any:
+    """Sends an order for two teas, or what the changes make of it."""
+    body = {"customer": "ada", "product": TEA, "quantity": 2, **changes}
+    return client.post("/orders", body, content_type=JSON, headers={"Idempotency-Key": key})
+
+
+def stock(product: int = TEA) -> int:
+    """What the table says."""
+    found: int = Product.objects.get(pk=product).stock
+    return found
+
+
+@pytest.mark.usefixtures("shop")
+def test_an_order_takes_from_the_stock(client: Client) -> None:
+    """The order is answered with its number and price, and the goods are gone."""
+    answer = place(client)
+    order = Order.objects.get()
+    assert (answer.status_code, answer.json()) == (201, {"order": order.pk, "cents": 700})
+    assert stock() == 498
+
+
+@pytest.mark.usefixtures("shop")
+def test_an_order_that_is_sent_again_is_the_same_order(client: Client) -> None:
+    """The second answer is the first one, and says so; nothing is taken twice."""
+    first, second = place(client), place(client)
+    assert first.json() == second.json()
+    assert [answer.headers["Idempotent-Replayed"] for answer in (first, second)] == ["false", "true"]
+    assert (stock(), Order.objects.count()) == (498, 1)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_key_stands_for_one_order(client: Client) -> None:
+    """The same key with another order is a mistake of the client's."""
+    place(client)
+    answer = place(client, quantity=3)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "key_reused")
+    assert stock() == 498
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"product": LAST_CUP, "quantity": 2}, 409),
+        ({"product": 9}, 404),
+        ({"quantity": 0}, 422),
+        ({"customer": ""}, 422),
+        ({"colour": "green"}, 422),
+    ],
+)
+def test_what_cannot_be_had_changes_nothing(client: Client, changes: dict[str, Any], status: int) -> None:
+    """It is refused, and the answer says that nothing was applied."""
+    answer = place(client, **changes)
+    assert (answer.status_code, answer.json()["outcome"]) == (status, "NOT_APPLIED")
+    assert (stock(), stock(LAST_CUP), Order.objects.count()) == (500, 1, 0)
+
+
+@pytest.mark.usefixtures("shop")
+def test_an_order_needs_a_key_and_a_body(client: Client) -> None:
+    """Without either there is nothing to send again, or nothing to do."""
+    headers = {"Idempotency-Key": "k"}
+    assert client.post("/orders", {}, content_type=JSON).status_code == 400
+    assert client.post("/orders", "tea", content_type=JSON, headers=headers).status_code == 422
+    assert client.post("/orders", ["tea"], content_type=JSON, headers=headers).status_code == 422
+    assert client.get("/orders").status_code == 405
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_page_shows_what_an_order_has_changed(client: Client) -> None:
+    """The copy in the store goes with the order's commit."""
+    assert client.get(f"/products/{TEA}").json()["stock"] == 500
+    place(client)
+    assert client.get(f"/products/{TEA}").json()["stock"] == 498
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_price_is_set_and_shown(client: Client) -> None:
+    """Set twice it is the same, and for a product that is not there it is refused."""
+    assert client.get(f"/products/{TEA}").json()["cents"] == 350
+    for _ in range(2):
+        assert client.put(f"/products/{TEA}/price", {"cents": 360}, content_type=JSON).json() == {"cents": 360}
+    assert client.get(f"/products/{TEA}").json()["cents"] == 360
+    assert client.put("/products/9/price", {"cents": 1}, content_type=JSON).status_code == 404
+    assert client.put(f"/products/{TEA}/price", [], content_type=JSON).status_code == 422
+
+
+@pytest.mark.usefixtures("shop")
+def test_views_are_counted(client: Client) -> None:
+    """Each look at a page is one more, and a page that is not there has none."""
+    assert [client.get(f"/products/{TEA}").json()["views"] for _ in range(2)] == [1, 2]
+    assert client.get("/products/9").status_code == 404
+
+
+def test_a_page_does_without_its_counter(client: Client, shop: Shop) -> None:
+    """A Redis that is away costs the number, not the page."""
+    fake = MemoryWriter("redis.cache", records_all=True)
+    fake.fail_next(BackendError("away", reason="connection"))
+    with shop.overriding({"writers.redis.cache": fake}):
+        page = client.get(f"/products/{TEA}").json()
+    assert (page["name"], page["views"]) == ("tea", None)
+    assert [request.type for request in fake.tried] == ["view_count"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_shelf_is_kept_in_django_s_cache(client: Client) -> None:
+    """Which is a store of the container: a page that is kept is not made again."""
+    names = [product["name"] for product in client.get("/products").json()["products"]]
+    assert names == ["tea", "coffee", "the last cup"]
+    Product.objects.filter(pk=TEA).update(name="green tea")
+    assert [product["name"] for product in client.get("/products").json()["products"]] == names
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome"),
+    [
+        (
+            BackendError(
+                "no answer", outcome=Outcome.UNKNOWN, retry=Retry.IF_IDEMPOTENT, phase=Phase.COMMIT, reason="commit"
+            ),
+            503,
+            "UNKNOWN",
+        ),
+        (WriteTimeoutError("too late", retry=Retry.SAFE, phase=Phase.EXECUTE), 503, "NOT_APPLIED"),
+        (BackendError("a mistake", phase=Phase.EXECUTE), 500, "NOT_APPLIED"),
+    ],
+)
+def test_a_failed_order_is_told_with_its_outcome(
+    client: Client, shop: Shop, error: WriteError, status: int, outcome: str
+) -> None:
+    """503 is to be sent again with the same key; what became of this try is in the body."""
+    fake = MemoryWriter("django.default", records_all=True, keeps_keys=True)
+    fake.fail_next(*[error] * 3)
+    with shop.overriding({"own_writers": [fake]}):
+        answer = place(client)
+    assert (answer.status_code, answer.json()["outcome"]) == (status, outcome)
+    assert ("Retry-After" in answer.headers) is (status == 503)
+
+
+class DeadStore(MemoryStore):
+    """A primary that does not answer."""
+
+    def get(self, key: str, /) -> NoReturn:
+        """Fails."""
+        raise LayerError("orm.products", f"get of {key}", "gone")
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.wellwired_override({"stores.products": DelegatedStore[Any]([DeadStore()])})
+def test_no_database_and_no_copy_is_no_page(client: Client) -> None:
+    """What nobody can answer is unavailable, and not absent."""
+    assert client.get(f"/products/{TEA}").status_code == 503
+
+
+def test_an_order_is_written_as_it_was_sent(client: Client, wellwired_container: Shop) -> None:
+    """Without any database: what would be written is recorded."""
+    fake = MemoryWriter("django.default", records_all=True, keeps_keys=True)
+    with wellwired_container.overriding({"own_writers": [fake]}):
+        place(client, key="k-7")
+    (request,) = fake.written
+    assert (request.type, request.idempotency_key, request.payload["customer"]) == ("order_place", "k-7", "ada")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_export_is_streamed_in_the_request_s_scope(client: Client, shop: Shop) -> None:
+    """One transaction lasts while lines are sent, and ends with the response, also if the client goes."""
+    for number in range(3):
+        place(client, key=f"k-{number}", customer=f"c-{number}")
+    whole = _text(client.get("/orders.csv")).splitlines()
+    assert whole[0] == "id,customer,product,quantity,cents"
+    assert [line.split(",")[1] for line in whole[1:]] == ["c-0", "c-1", "c-2"]
+
+    answer: Any = client.get("/orders.csv")
+    assert next(iter(answer.streaming_content))
+    assert connection.in_atomic_block
+    answer.close()
+    assert not connection.in_atomic_block
+
+
+def _text(answer: Any) -> str:
+    return b"".join(answer).decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_health_needs_the_database_and_not_redis(client: Client, shop: Shop) -> None:
+    """Both are up here, and the process is alive."""
+    told = client.get("/health")
+    assert (told.status_code, told.json()["checks"].keys()) == (200, {"database", "redis.cache"})
+    assert client.get("/alive").json()["status"] == "up"
+
+
+def test_the_wiring_is_whole(shop: Shop) -> None:
+    """What `manage.py wellwired check` asks."""
+    shop.check()
