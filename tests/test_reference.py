@@ -60,3 +60,19 @@ def test_what_must_be_set_is_asked_for(variable: str) -> None:
     """By the name that the page gives."""
     with pytest.raises(SettingsError, match=variable):
         Settings(_environ={variable.rpartition("__")[0]: "{}"}, _env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("page", "module", "pattern"),
+    [
+        ("integrations.md", "integrations/django/_settings.py", r"^_KEYS = \((.*)\)$"),
+        ("testing.md", "testing/plugin.py", r"addini\(\"(\w+)\""),
+    ],
+)
+def test_other_settings_are_told(page: str, module: str, pattern: str) -> None:
+    """Those of Django's dictionary and of pytest."""
+    source = (site.SOURCE / module).read_text()
+    known = re.findall(r"\w+", " ".join(re.findall(pattern, source, re.MULTILINE)))
+    told = (_reference.FOLDER / page).read_text()
+    assert known
+    assert [name for name in known if f"| `{name}`" not in told] == []
