@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wellwired.testing.clock import VirtualClock
+    from wellwired.testing.faults import Faults
     from wellwired.testing.letters import KeptLetters
     from wellwired.testing.twins import in_memory
+    from wellwired.testing.writes import RecordedWrites
 
-__all__ = ["KeptLetters", "VirtualClock", "in_memory"]
+__all__ = ["Faults", "KeptLetters", "RecordedWrites", "VirtualClock", "in_memory"]
 
-_HOMES = {"KeptLetters": "letters", "VirtualClock": "clock", "in_memory": "twins"}
+_HOMES = {
+    "Faults": "faults",
+    "KeptLetters": "letters",
+    "RecordedWrites": "writes",
+    "VirtualClock": "clock",
+    "in_memory": "twins",
+}
 
 # Hidden from type checkers: to them a module with this function has every name there is.
 if not TYPE_CHECKING:

@@ -11,14 +11,20 @@ from collections.abc import Container, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from wellwired.clock import SYSTEM
+from wellwired.containers import providers
 from wellwired.containers._overriding import standing
 from wellwired.containers._singleton import Singleton
 from wellwired.errors import StateError, UnknownProviderError
 from wellwired.integrations._hosting import Source, instance_of
 from wellwired.testing import _leaks
+from wellwired.testing._beside import beside
 from wellwired.testing._marks import merged
+from wellwired.testing._spies import Spy, spied
 from wellwired.testing.clock import VirtualClock
+from wellwired.testing.faults import Faults
 from wellwired.testing.twins import in_memory
+from wellwired.testing.writes import RecordedWrites
 
 if TYPE_CHECKING:
     from wellwired.containers.container import ContainerInstance
@@ -36,6 +42,8 @@ class Stage:
 
     def __init__(self, container: ContainerInstance, stack: ExitStack) -> None:
         self.container = container
+        self.left: list[str] = []
+        """The ids of what the test has left overridden; known at its end."""
         self._stack = stack
         self._others = standing()
         self._stacks = _leaks.stacks(container)
@@ -67,10 +75,33 @@ class Stage:
         found: VirtualClock = self._parts["clock"]
         return found
 
-    def clear(self) -> list[str]:
-        """Takes back what the test has left overridden here; the ids."""
+    def record(self) -> RecordedWrites:
+        """What is written from now on."""
+        if "writes" not in self._parts:
+            writes = self._parts["writes"] = RecordedWrites()
+            middleware = self.container.provider("write_middleware")
+            around = providers.Callable(lambda found: [*found, writes], beside(self.container, middleware))
+            self.override({middleware: around})
+        found: RecordedWrites = self._parts["writes"]
+        return found
+
+    @property
+    def faults(self) -> Faults:
+        """Faults to order; they sleep on the clock of the test, if it has asked for one."""
+        if "faults" not in self._parts:
+            clock = self._parts.get("clock", SYSTEM)
+            self._parts["faults"] = self._stack.enter_context(Faults(self.container, clock))
+        found: Faults = self._parts["faults"]
+        return found
+
+    def spy(self, mocker: Any, id: str, part: str, backend: str) -> Spy:
+        """Puts a spy on an object until the end of the test."""
+        return spied(self.container, self._stack, mocker, id=id, part=part, backend=backend)
+
+    def clear(self) -> None:
+        """Takes back what the test has left overridden here, and notes it."""
         own = [one for one in standing() if one.container is self.container and one not in self._others]
-        return _leaks.end([*own, *_leaks.put_by_hand(self.container, self._stacks)])
+        self.left = _leaks.end([*own, *_leaks.put_by_hand(self.container, self._stacks)])
 
 
 @contextmanager
@@ -80,7 +111,7 @@ def staged(source: Source, marks: Sequence[Mapping[Any, Any]], wanted: Container
     Args:
         source: a container class, an instance, or ``module:Class``.
         marks: what to override, the farthest first.
-        wanted: what is to be done to it before it is started: ``in_memory``, ``clock``.
+        wanted: what is to be done to it before it is started: ``in_memory``, ``clock``, ``writes``.
 
     Raises:
         WellwiredError: the source is none, or an override names nothing.
@@ -95,7 +126,11 @@ def staged(source: Source, marks: Sequence[Mapping[Any, Any]], wanted: Container
             stage.swap()
         if "clock" in wanted:
             stage.tell_time()
+        if "writes" in wanted:
+            stage.record()
         stack.enter_context(_running(container))
+        # What is put on from here on is taken off before.
+        stack.callback(stage.clear)
         yield stage
 
 

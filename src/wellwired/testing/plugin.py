@@ -19,7 +19,7 @@ fixture `wellwired_container_source`, or a Django project's ``WELLWIRED`` settin
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, MutableMapping
+from collections.abc import Callable, Generator, Iterator, MutableMapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -29,8 +29,11 @@ import pytest
 if TYPE_CHECKING:
     from wellwired.containers.container import ContainerInstance
     from wellwired.integrations._hosting import Source
+    from wellwired.testing._spies import Spy
     from wellwired.testing._stage import Stage
     from wellwired.testing.clock import VirtualClock
+    from wellwired.testing.faults import Faults
+    from wellwired.testing.writes import RecordedWrites
 
 __all__ = [
     "pytest_addoption",
@@ -41,7 +44,10 @@ __all__ = [
     "wellwired_clock",
     "wellwired_container",
     "wellwired_container_source",
+    "wellwired_faults",
     "wellwired_in_memory",
+    "wellwired_spy",
+    "wellwired_writes",
 ]
 
 _MARK = "wellwired_override"
@@ -113,18 +119,29 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     way = item.config.getini("wellwired_leaks")
     try:
         yield
-    finally:
-        left = item.stash.get(_LEFT, [])
-        if way != "off" and _standing():
-            from wellwired.testing._leaks import left_by
+    except BaseException as error:
+        if way != "off" and (text := _left(item)):
+            error.add_note(text)
+        raise
+    if way == "off" or not (text := _left(item)):
+        return
+    if way == "error":
+        pytest.fail(text, pytrace=False)
+    item.warn(pytest.PytestWarning(text))
 
-            before: list[Any] = item.stash.get(_STANDING, [])
-            left = sorted({*left, *left_by(before, item.config.stash[_OWNERS])})
-    if left and way != "off":
-        text = f"overrides were left behind, and have been taken back: {', '.join(left)}; use overriding() with `with`"
-        if way == "error":
-            pytest.fail(text, pytrace=False)
-        item.warn(pytest.PytestWarning(text))
+
+def _left(item: pytest.Item) -> str:
+    """What a test has left overridden, in words, once it has been taken back; "" for nothing."""
+    left = item.stash.get(_LEFT, [])
+    if _standing():
+        from wellwired.testing._leaks import left_by
+
+        before: list[Any] = item.stash.get(_STANDING, [])
+        owners: Any = item.config.stash[_OWNERS]
+        left = sorted({*left, *left_by(before, owners)})
+    if not left:
+        return ""
+    return f"overrides were left behind, and have been taken back: {', '.join(left)}; use overriding() with `with`"
 
 
 def _standing() -> list[Any]:
@@ -174,8 +191,7 @@ def _wellwired_stage(request: pytest.FixtureRequest, wellwired_container_source:
             stage = stack.enter_context(staged(wellwired_container_source, marked(request.node), wanted))
         except WellwiredError as error:
             pytest.fail(f"no container for {request.node.name}: {error}", pytrace=False)
-        # Pushed last, so that it is the first to run.
-        stack.callback(lambda: request.node.stash.setdefault(_LEFT, stage.clear()))
+        stack.callback(lambda: request.node.stash.setdefault(_LEFT, stage.left))
         yield stage
 
 
@@ -196,3 +212,29 @@ def wellwired_in_memory(_wellwired_stage: Stage) -> ContainerInstance:
 def wellwired_clock(_wellwired_stage: Stage) -> VirtualClock:
     """A clock that stands still until the test moves it, and that the container of this test goes by."""
     return _wellwired_stage.tell_time()
+
+
+@pytest.fixture
+def wellwired_writes(_wellwired_stage: Stage) -> RecordedWrites:
+    """Every write that the container of this test leads, with what became of it, and assertions about them."""
+    return _wellwired_stage.record()
+
+
+@pytest.fixture
+def wellwired_faults(_wellwired_stage: Stage) -> Faults:
+    """Layers and writers of this test's container that are slow, flaky, dead or hung on demand."""
+    return _wellwired_stage.faults
+
+
+@pytest.fixture
+def wellwired_spy(request: pytest.FixtureRequest, _wellwired_stage: Stage) -> Callable[..., Spy]:
+    """Puts a spy on a real object: a writer, a handler, a layer, or any other of this test's container."""
+
+    def spy(id: str, part: str = "", /, *, backend: str = "") -> Spy:
+        if not request.config.pluginmanager.has_plugin("pytest_mock"):
+            pytest.fail(
+                "wellwired_spy needs pytest-mock; install it with: pip install 'wellwired[test]'", pytrace=False
+            )
+        return _wellwired_stage.spy(request.getfixturevalue("mocker"), id, part, backend)
+
+    return spy

@@ -24,6 +24,7 @@ from wellwired.settings import Settings
 from wellwired.settings._frozen import FrozenDict
 from wellwired.stores import MemoryStore
 from wellwired.stores.protocols import Store
+from wellwired.testing._beside import beside
 from wellwired.testing.letters import KeptLetters
 from wellwired.writers import MemoryWriter, Writer
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from wellwired.containers.container import ContainerInstance
     from wellwired.settings import SQLSettings
 
-__all__ = ["beside", "in_memory"]
+__all__ = ["in_memory"]
 
 Provider = di.Provider[Any]
 
@@ -174,15 +175,3 @@ def _recording(writer: Writer) -> Writer:
 
 def _emptied(_layer: Store) -> MemoryStore:
     return MemoryStore()
-
-
-def beside(container: ContainerInstance, provider: Provider) -> Provider:
-    """A copy of a provider that shares all that it needs with the original, for what is to stand in for that.
-
-    Args:
-        container: whose it is.
-        provider: which.
-    """
-    memo = {id(one): one for one in container._life.relations().nodes if one is not provider}
-    copied: Provider = di.deepcopy(provider, memo)
-    return copied
