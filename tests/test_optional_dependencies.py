@@ -42,6 +42,8 @@ EXTRAS = {
     "lupa": ("fakeredis", "embedded"),
     "prometheus_client": ("prometheus-client", "prometheus"),
     "cryptography.fernet": ("cryptography", "encryption"),
+    "cachelib": ("cachelib", "cachelib"),
+    "django": ("Django", "django"),
 }
 
 
@@ -51,6 +53,8 @@ def opening(module: str) -> str:
         return "from wellwired.middleware.prometheus import PrometheusMetrics; PrometheusMetrics()"
     if module == "cryptography.fernet":
         return "from wellwired.writers.dead_letters import fernet; fernet(b'')"
+    if module in ("cachelib", "django"):
+        return f"import wellwired.integrations.{module}"
     kind, url = URLS[module]
     function, model = {"sql": ("open_engine", "SQLSettings"), "redis": ("open_redis", "RedisSettings")}[kind]
     return f"pools.{function}('{kind}.main', {model}.model_construct(url=SecretStr('{url}')))"

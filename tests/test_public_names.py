@@ -13,7 +13,13 @@ import pytest
 
 import wellwired
 
-NEEDS = {"wellwired.integrations.django": "django", "wellwired.integrations.flask": "flask"}
+# By how a name begins.
+NEEDS = {
+    "wellwired.integrations.cachelib": "cachelib",
+    "wellwired.integrations.django": "django",
+    "wellwired.integrations.flask": "flask",
+    "wellwired.integrations.flask_caching": "cachelib",
+}
 
 
 def public_modules() -> Iterator[str]:
@@ -62,8 +68,9 @@ def must_be_listed(module: ModuleType) -> set[str]:
 
 def load(name: str) -> ModuleType:
     """Imports a module; one for a framework that is not installed is skipped."""
-    if name in NEEDS:
-        pytest.importorskip(NEEDS[name])
+    for begins, needed in NEEDS.items():
+        if name.startswith(begins):
+            pytest.importorskip(needed)
     return importlib.import_module(name)
 
 
