@@ -1,10 +1,11 @@
 """Runs the code of a documentation page, from top to bottom, as its reader would.
 
 A page is a lesson: its ``python`` blocks share one namespace and one temporary directory. A block of any language
-whose first line is a comment with a file name, such as ``# app.py`` or ``# .env``, is that file. A ``console`` block
-runs each ``$ wellwired …`` or ``$ python …`` in it; the lines below, if any, are what it must print (``...`` stands
-for anything). Before a block, ``<!-- skip: reason -->`` leaves it out and ``<!-- exits: 1 -->`` names the exit code
-of its last command.
+whose first line is a comment with a file name, such as ``# app.py`` or ``# .env``, is that file; one in a folder, such
+as ``# shop/models.py``, is only written, for a package imports its modules by itself. A ``console`` block runs each
+``$ wellwired …``, ``$ python …`` and the like (`PROGRAMS`) in it; the lines below, if any, are what it must print
+(``...`` stands for anything). Before a block, ``<!-- skip: reason -->`` leaves it out and ``<!-- exits: 1 -->`` names
+the exit code of its last command.
 """
 
 from __future__ import annotations
@@ -19,12 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["Block", "PageError", "blocks", "commands", "environment", "links", "main", "run"]
+__all__ = ["PROGRAMS", "Block", "PageError", "blocks", "commands", "environment", "links", "main", "run"]
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<language>[\w+.-]*)")
 _ORDER = re.compile(r"^\s*<!-- *(?P<word>skip|exits)\b:?(?P<text>.*?)-->\s*$")
 _FILE = re.compile(r"^(?:#|//|--|;) *(?P<name>[\w./-]*\.[\w-]+)\s*$")
-_COMMAND = re.compile(r"^(?:[A-Z_][A-Z0-9_]*=\S+ +)*(?:wellwired|python)\b")
+PROGRAMS = {
+    "python": "",
+    "wellwired": "-m wellwired.cli ",
+    "pytest": "-m pytest ",
+    "flask": "-m flask ",
+    "django-admin": "-m django ",
+}
+_COMMAND = re.compile(rf"^(?:[A-Z_][A-Z0-9_]*=\S* +)*(?:{'|'.join(PROGRAMS)})(?= |$)")
 
 
 class PageError(Exception):
@@ -107,7 +115,7 @@ def run(path: Path) -> None:
             target = Path(block.file)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.text)
-        if block.language == "python":
+        if block.language == "python" and "/" not in block.file:
             # Empty lines in front make a traceback point into the page.
             code = compile("\n" * (block.line - 1) + block.text, str(path), "exec", dont_inherit=True)
             exec(code, vars(module))
@@ -135,10 +143,10 @@ def _same(shown: str, printed: str) -> bool:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What a reader has who has set nothing: embedded defaults, and `wellwired` and `python` on the path."""
+    """What a reader has who has set nothing: embedded defaults, and the programs on the path."""
     programs = home / ".bin"
     programs.mkdir(exist_ok=True)
-    for name, words in {"python": "", "wellwired": "-m wellwired.cli "}.items():
+    for name, words in PROGRAMS.items():
         beside = Path(sys.executable).with_name(name)
         if name == "wellwired" and beside.exists():
             continue

@@ -73,6 +73,18 @@ def test_a_block_may_be_a_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_file_in_a_folder_is_only_written(tmp_path: Path) -> None:
+    """A package's module is run by who imports it."""
+    text = "```python\n# shop/models.py\nraise ValueError\n```\n```python\nassert open('shop/models.py').read()\n```\n"
+    assert page(tmp_path, text).returncode == 0
+
+
+def test_programs_of_frameworks_run(tmp_path: Path) -> None:
+    """Those that a lesson uses."""
+    text = "```console\n$ pytest --version\npytest ...\n$ FLASK_DEBUG= flask --version\n...\n$ flaskless\n```\n"
+    assert page(tmp_path, text).returncode == 0
+
+
 @pytest.mark.parametrize(("shown", "code"), [("one\ntwo\n", 0), ("one\n...\n", 0), ("", 0), ("one\nthree\n", 1)])
 def test_a_command_prints_what_is_shown(shown: str, code: int, tmp_path: Path) -> None:
     """Output that is shown is compared, with `...` for what may differ."""
