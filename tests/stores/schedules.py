@@ -130,9 +130,11 @@ class _Lock:
         self.held = False
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Waits for it."""
+        """Waits for it; who waits for a limited time gives up now and then."""
         scheduler = Scheduler.current
         if scheduler is not None and self.held:
+            if timeout >= 0 and scheduler.rng.random() < 0.5:
+                return False
             scheduler.wait_until(lambda: not self.held)
         self.held = True
         if scheduler is not None:
@@ -162,7 +164,8 @@ class _RLock(_Lock):
         """Waits for it."""
         me = threading.get_ident()
         if self.owner != me:
-            super().acquire(blocking, timeout)
+            if not super().acquire(blocking, timeout):
+                return False
             self.owner = me
         self.depth += 1
         return True

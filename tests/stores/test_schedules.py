@@ -9,6 +9,7 @@ written down there. Every answer must be one that it allows:
 * S3: never what the primary refused;
 * S4: one load of a key at a time unless a write came between, and nobody waits for ever;
 * S5: a failing layer is never "nothing", and what is there is told apart from what is not;
+* a value is changed only by who has seen it: what an update, add or touch replaced is what it had looked at, once;
 * S9: no more fills wait than are allowed, and in the end none.
 
 The same schedules run against stores that were made wrong on purpose, and have to find out.
@@ -30,8 +31,9 @@ import pytest
 
 from tests.stores.fakes import BrokenError, FakeStore, ManyFake
 from tests.stores.schedules import Deadlock, Scheduler, fake_threading
-from wellwired.errors import LayerError, StoreTimeoutError
-from wellwired.stores import DelegatedStore, FillPolicy, Hit, Layer, LoadPolicy, MemoryStore
+from wellwired.errors import LayerError, NotFound, StoreTimeoutError
+from wellwired.stores import KEEP, MISSING, DelegatedStore, FillPolicy, Hit, Layer, LoadPolicy, MemoryStore
+from wellwired.stores import _changes as changes_module
 from wellwired.stores import _eviction as eviction_module
 from wellwired.stores import _fence as fence_module
 from wellwired.stores import _flights as flights_module
@@ -71,6 +73,7 @@ class State:
     end: float | None
     applied: int
     op: Op
+    at: float = 0.0
 
 
 @dataclass(eq=False)
@@ -115,7 +118,7 @@ class World:
     def became(self, key: str, value: Any, end: float | None) -> None:
         """Writes down what the primary has just done."""
         op = self.acting[self.scheduler.running]
-        self.history[key].append(State(value, end, self.scheduler.steps, op))
+        self.history[key].append(State(value, end, self.scheduler.steps, op, self.clock.monotonic()))
 
     def fresh_value(self) -> Any:
         """A value that tells where it comes from, or now and then one that is easily mistaken for none."""
@@ -170,6 +173,26 @@ class Stepping(FakeStore):
             return there
 
         return bool(self._do("delete", key, act))
+
+    def witness(self, key: str, /) -> tuple[Entry[Any] | None, Any]:
+        seen: tuple[Entry[Any] | None, Any] = self._do("witness", key, lambda: (self._get(key), self._lying(key)))
+        return seen
+
+    def swap(self, key: str, entry: Entry[Any], token: Any, /) -> bool:
+        end = None if entry.left is None else self.world.clock.monotonic() + entry.left
+
+        def act() -> bool:
+            if self._lying(key) is not token:
+                return False
+            self.data[key] = (entry.value, end)
+            if self.primary:
+                self.world.became(key, entry.value, end)
+            return True
+
+        return bool(self._do("swap", key, act))
+
+    def _lying(self, key: str) -> Any:
+        return None if self._get(key) is None else self.data[key]
 
     def clear(self) -> None:
         def act() -> None:
@@ -405,6 +428,82 @@ def writes(world: World, key: str) -> None:
     world.finish(op)
 
 
+def changes(world: World, key: str) -> None:
+    """One change of some kind, which may replace only what it has seen."""
+    rng, store, seen = world.scheduler.rng, world.store, list[Any]()
+    how, ttl = rng.choice(["update", "update", "update", "add", "touch"]), rng.choice([None, 5.0, 12.0])
+    kept, leave = how == "update" and rng.random() < 0.5, rng.random() < 0.15
+    op = world.begin(how, (key,), writes=True)
+
+    def change(value: Any) -> Any:
+        seen.append(ABSENT if value is MISSING else value)
+        world.scheduler.point()
+        return MISSING if leave else world.fresh_value()
+
+    does: dict[str, Callable[[], Any]] = {
+        "update": lambda: store.update(key, change, ttl=KEEP if kept else ttl),
+        "add": lambda: store.add(key, world.fresh_value(), ttl=ttl),
+        "touch": lambda: store.touch(key, ttl),
+    }
+    answer: Any = None
+    try:
+        answer = does[how]()
+    except NotFound:
+        seen[-1] = ABSENT
+    except LayerError:
+        blameless(world, op)
+    except StoreTimeoutError:
+        raise Violation(f"{how} was overtaken for ever") from None
+    else:
+        op.end = world.scheduler.steps
+        answered(world, key, how, answer, op)
+    world.finish(op)
+    replaced(world, key, how, seen, op, kept=kept)
+
+
+def answered(world: World, key: str, how: str, answer: Any, op: Op) -> None:
+    """Says what is wrong if the model does not allow what a change has answered."""
+    states = [state for state in world.history[key] if state.op is op]
+    if how == "update":
+        if not states:
+            check(world, key, answer, op)  # it left all as it was
+        elif states[-1].value is not answer:
+            raise Violation(f"update({key}) gave {answer!r} and stored {states[-1].value!r}")
+    elif answer is not bool(states):
+        raise Violation(f"{how}({key}) gave {answer} and stored {states}")
+    elif how == "touch" and not answer:
+        check(world, key, ABSENT, op)
+    elif how == "add" and not answer and not ever_there(world, key, op):
+        raise Violation(f"add({key}) gave False and nothing was there")
+
+
+def ever_there(world: World, key: str, op: Op) -> bool:
+    """Whether the primary had something at some moment of an operation."""
+    for state in reversed(world.history[key]):
+        if state.value is not ABSENT and (state.end is None or state.end > op.began_at):
+            return True
+        if state.op.end is not None and state.op.end <= op.begin:
+            return False
+    return False
+
+
+def replaced(world: World, key: str, how: str, seen: Sequence[Any], op: Op, *, kept: bool) -> None:
+    """Says what is wrong with what a change has replaced, if it has replaced anything."""
+    states = world.history[key]
+    mine = [index for index, state in enumerate(states) if state.op is op]
+    if len(mine) > 1:
+        raise Violation(f"{how}({key}) stored {len(mine)} values")
+    for index in mine:
+        before, after = states[index - 1], states[index]
+        there = before.value if before.end is None or before.end > after.at else ABSENT
+        expected = {"add": ABSENT, "touch": after.value}.get(how, seen[-1] if seen else ABSENT)
+        if type(there) is not type(expected) or there != expected:
+            raise Violation(f"{how}({key}) replaced {there!r} and had seen {expected!r}")
+        longer = before.end is not None and (after.end is None or after.end > before.end + 1e-9)
+        if kept and there is not ABSENT and longer:
+            raise Violation(f"update({key}) kept a life until {before.end} and made it last until {after.end}")
+
+
 class Loader:
     """A loader that takes its time and sometimes fails, and that nobody may call twice at a time."""
 
@@ -479,7 +578,7 @@ def live(world: World, turns: int) -> None:
     """What one thread does."""
     rng = world.scheduler.rng
     for _ in range(turns):
-        does = rng.choice((reads, reads, reads, writes, writes, loads, moves))
+        does = rng.choice((reads, reads, reads, writes, writes, changes, changes, loads, moves))
         does(world, KEYS[int(rng.random() * 3)])
 
 
@@ -561,6 +660,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, "threading", fake_threading)
     for each in (fence_module, memory_module, eviction_module):
         monkeypatch.setattr(each, "hash", lambda key: ord(key[0]), raising=False)  # that of Python is another each time
+    monkeypatch.setattr(changes_module, "random", SimpleNamespace(random=lambda: 0.5))
     quiet = SimpleNamespace(warning=lambda *_, **__: None, info=lambda *_, **__: None)
     monkeypatch.setattr(rungs_module, "_log", quiet)
     monkeypatch.setattr(stack_module, "Fence", partial(fence_module.Fence, 2))
@@ -659,6 +759,28 @@ def wait_without_end(store: DelegatedStore[Any]) -> None:
     background.policy = replace(background.policy, limit=1000)
 
 
+def set_instead_of_exchanging(store: DelegatedStore[Any]) -> None:
+    """Makes the primary store whatever it is given, whatever it has by then."""
+    rung = store._stack.rungs[2]
+
+    def swap(key: str, entry: Entry[Any], token: Any) -> bool:
+        rung.write({key: entry})
+        return True
+
+    rung.swap = swap  # type: ignore[method-assign]
+
+
+def begin_lives_anew(store: DelegatedStore[Any]) -> None:
+    """Makes a kept life begin again where it was left."""
+    writes = store._endpoint.writes
+    plain = writes.exchange
+
+    def exchange(verb: Any, key: str, wanted: Any, deciding: Any, take: Any, *, looked: float | None = None) -> bool:
+        return plain(verb, key, replace(wanted, aging=False), deciding, take, looked=looked)
+
+    writes.exchange = exchange  # type: ignore[method-assign]
+
+
 WRONG: dict[str, Wrong] = {
     "no fences (S1)": Wrong(take_fences_away, lambda world: Unfenced(clock=world.clock, max_entries=2)),
     "a longer life in a copy (S2)": Wrong(memory=lambda world: Extending(clock=world.clock, max_entries=2)),
@@ -666,6 +788,8 @@ WRONG: dict[str, Wrong] = {
     "no single-flight (S4)": Wrong(never_join),
     "a failure taken for nothing (S5)": Wrong(take_failures_for_nothing),
     "a copy that was not reached, read as before": Wrong(forget_doubts),
+    "a set in the place of an exchange": Wrong(set_instead_of_exchanging),
+    "a kept life that begins anew (S2)": Wrong(begin_lives_anew),
     "fills without a bound (S9)": Wrong(wait_without_end),
 }
 

@@ -55,6 +55,12 @@ class Exchanges(LayerCommon):
         store.set("a", self.ONE)
         assert atomic.swap("a", Entry([3]), token) is False and store.get("a") == Entry(self.ONE, None)
 
+    def test_a_clear_does_not_swallow_an_exchange(self, store: Store, atomic: Atomic) -> None:
+        """Where nothing was seen and a clear came between, it is either refused, or there for readers."""
+        _, token = atomic.witness("a")
+        store.clear()
+        assert atomic.swap("a", Entry(self.ONE), token) is store.has("a")
+
     def test_what_others_do_to_other_keys_does_not_matter(self, store: Store, atomic: Atomic) -> None:
         """A token stands for its own key."""
         _, token = atomic.witness("a")
