@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests.integrations.django.writer_kit import Alias, Entry
+from tests.integrations.django.writer_kit import Alias, Entry, ledger
 from wellwired.integrations.django.writer import DjangoWriter
 from wellwired.testing.conformance import WriterSuite
 from wellwired.writers.protocol import Writer
@@ -17,12 +17,8 @@ from wellwired.writers.protocol import Writer
 @pytest.fixture
 def alias(sql_url: str) -> Iterator[Alias]:
     """A fresh database with its tables."""
-    made = Alias(sql_url)
-    try:
-        made.create_tables()
+    with ledger(sql_url) as made:
         yield made
-    finally:
-        made.close()
 
 
 class TestDjangoWriter(WriterSuite):

@@ -25,7 +25,7 @@ except ModuleNotFoundError:
 
     pymysql.install_as_MySQLdb()
 
-__all__ = ["Account", "Alias", "Entry", "Owner", "balances", "doing", "insert", "on", "write"]
+__all__ = ["Account", "Alias", "Entry", "Owner", "balances", "doing", "insert", "ledger", "on", "write"]
 
 _ENGINES = {"sqlite": "sqlite3", "postgresql": "postgresql", "mysql": "mysql"}
 
@@ -124,6 +124,17 @@ class Alias:
     def _note(self, connection: BaseDatabaseWrapper, **_rest: Any) -> None:
         if connection.alias in self._names and connection not in self._made:
             self._made.append(connection)
+
+
+@contextmanager
+def ledger(url: str, **settings: Any) -> Iterator[Alias]:
+    """An alias with its tables, for the length of a block."""
+    made = Alias(url, **settings)
+    try:
+        made.create_tables()
+        yield made
+    finally:
+        made.close()
 
 
 def _settings(url: URL, more: dict[str, Any]) -> dict[str, Any]:
