@@ -40,7 +40,16 @@ class StoreInContainer:
             StateError: what it has is no layered store.
             ExceptionGroup: the container cannot be started.
         """
-        container, bound = self._container(), self._bound
+        return self.of(self._container())
+
+    def of(self, container: ContainerInstance) -> DelegatedStore[Any]:
+        """The store of a certain container, which has been started.
+
+        Raises:
+            UnknownProviderError: as above.
+            StateError: as above.
+        """
+        bound = self._bound
         if bound is None or bound[0] is not container:
             bound = self._bind(container)
         return bound[1]()

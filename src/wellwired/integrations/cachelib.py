@@ -23,6 +23,7 @@ process that reads it, unless the store has signing keys; see `wellwired.integra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from wellwired.errors import MissingExtraError, StateError
@@ -249,44 +250,53 @@ def _finder(
 ) -> Callable[[], DelegatedStore[Any]]:
     """What gives the store at each use."""
     if isinstance(store, str):
-        return StoreInContainer(store, _current_container)
+        return _InCurrentApplication(store)
     if store is None:
-        return _Configured()
+        return _InCurrentApplication()
     if callable(store):
         return store
     return lambda: store
 
 
-class _Configured:
-    """The store that ``CACHE_STORE`` of the current Flask application names."""
+class _InCurrentApplication:
+    """A store of the current Flask application's container: one that is named, or that its ``CACHE_STORE`` names."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "") -> None:
+        self._place = place
         self._known: dict[str, StoreInContainer] = {}
 
     def __call__(self) -> DelegatedStore[Any]:
-        place = _current_application().config.get("CACHE_STORE")
+        app = _current_application()
+        place = self._place or app.config.get("CACHE_STORE")
         if not place:
             raise StateError(_NAME_ONE)
-        known = self._known.get(place) or self._known.setdefault(place, StoreInContainer(place, _current_container))
-        return known()
+        known = self._known.get(place)
+        if known is None:
+            known = self._known.setdefault(
+                place, StoreInContainer(place, lambda: _container_of(_current_application()))
+            )
+        return known.of(_container_of(app))
 
 
 def _current_application() -> Flask:
-    from flask import current_app, has_app_context
-
-    if not has_app_context():
+    try:
+        # The application itself: each look through its stand-in costs as much as the rest of a hit.
+        app: Flask = _flask().current_app._get_current_object()
+    except RuntimeError:
         raise StateError(
             "outside of an application context nobody knows whose store is meant; enter one, or for Flask-Caching "
             'set CACHE_TYPE to "wellwired.integrations.flask_caching.store_cache", which is told the application'
-        )
-    return current_app
-
-
-def _current_container() -> ContainerInstance:
-    return _container_of(_current_application())
+        ) from None
+    return app
 
 
 def _container_of(app: Flask) -> ContainerInstance:
-    from wellwired.integrations.flask import container_of
+    return _flask().container_of(app)  # type: ignore[no-any-return]
 
-    return container_of(app)
+
+@lru_cache(None)
+def _flask() -> Any:
+    """Our part for Flask, which not every cachelib cache has to do with; an import at each use would cost a hit."""
+    from wellwired.integrations import flask
+
+    return flask
