@@ -404,7 +404,9 @@ def test_a_dropped_scope_is_forgotten() -> None:
     """A scope that nobody holds is not kept alive by the registry of scopes."""
     from wellwired.containers._scope import _Scopes
 
-    s = Scope()
+    held: providers.Scoped[Any] = providers.Scoped(dict)
+    with Scope() as s:
+        held()
     assert s in _Scopes.all
     before = len(_Scopes.all)
     del s

@@ -191,7 +191,7 @@ class ContainerInstance(di_containers.DynamicContainer):
 
         return wire(self, modules, packages=packages, from_package=from_package, shared=shared)
 
-    def serving(self) -> AbstractContextManager[None]:
+    def serving(self) -> AbstractContextManager[Any]:
         """Makes this the container that fills in functions of shared modules inside a block, in this thread or task.
 
         Integrations do that around each request; it is only needed where several containers share a module.

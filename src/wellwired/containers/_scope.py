@@ -9,8 +9,8 @@ a server reuses both.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
@@ -19,6 +19,7 @@ from weakref import WeakSet
 from dependency_injector import providers as di
 
 from wellwired.containers._direct import SLOTS, DirectCall, label
+from wellwired.containers._during import During
 from wellwired.containers._fork import ForkLock, keep_for_ever, survive
 from wellwired.containers._initialiser import Begun, begin, synchronous
 from wellwired.containers._singleton import MISSING, refuse_asynchronous
@@ -47,7 +48,6 @@ class Scope:
         self._lock = ForkLock()
         self._token: Token[Scope | None] | None = None
         self._closed = False
-        _Scopes.all.add(self)
 
     @property
     def closed(self) -> bool:
@@ -83,20 +83,15 @@ class Scope:
             for one in failed.exceptions:
                 error.add_note(f"closing its scope failed too: {type(one).__name__}")
 
-    @contextmanager
-    def entered(self) -> Generator[Self]:
-        """Makes it active in another thread or context, such as a streamed body, without closing it afterwards.
+    def entered(self) -> During[Self]:
+        """A block in which it is active in another thread or context, such as a streamed body; not closed at its end.
 
         Raises:
             StateError: it is closed.
         """
         if self._closed:
             raise StateError("this scope is closed; a streamed body must be finished before its scope is closed")
-        token = _active.set(self)
-        try:
-            yield self
-        finally:
-            _active.reset(token)
+        return During(_active, self)
 
     def close(self, error: BaseException | None = None) -> None:
         """Ends its objects, the last built first; every one is tried. Closing again does nothing.
@@ -129,6 +124,7 @@ class Scope:
                 raise NoScopeError(_no_scope(scoped, "the active scope has been closed"))
             if scoped not in self._held:
                 begun = build()
+                _Scopes.all.add(self)
                 self._begun.append((label(scoped), begun))
                 self._held[scoped] = begun.value
             return self._held[scoped]
@@ -139,7 +135,7 @@ class Scope:
             self._held.pop(scoped, None)
 
     def __del__(self) -> None:
-        if not self.idle:
+        if self._begun and not self.idle:
             open_still = [name for name, begun in self._begun if begun.leave is not None or begun.closer is not None]
             warnings.warn(
                 f"a scope was dropped without being closed: {', '.join(open_still)}; close it, or use `with scope():`",
@@ -156,7 +152,7 @@ class Scope:
 
 
 class _Scopes:
-    """All scopes of this process, for what concerns each of them."""
+    """All scopes of this process that hold something, for what concerns each of them."""
 
     all: ClassVar[WeakSet[Scope]] = WeakSet()
 

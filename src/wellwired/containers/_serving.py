@@ -6,10 +6,11 @@ A request belongs to one application, and that one has a container. An integrati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+
+from wellwired.containers._during import During
 
 if TYPE_CHECKING:
     from wellwired.containers.container import ContainerInstance
@@ -22,18 +23,13 @@ _serving: ContextVar[ContainerInstance | None] = ContextVar("wellwired_serving",
 _finders: list[Finder] = []
 
 
-@contextmanager
-def served_by(container: ContainerInstance) -> Generator[None]:
-    """Makes a container the one that serves what runs inside the block, in this thread or task.
+def served_by(container: ContainerInstance) -> During[ContainerInstance]:
+    """Makes a container the one that serves what runs inside a block, in this thread or task.
 
     Args:
         container: which.
     """
-    token = _serving.set(container)
-    try:
-        yield
-    finally:
-        _serving.reset(token)
+    return During(_serving, container)
 
 
 def look_with(finder: Finder) -> None:

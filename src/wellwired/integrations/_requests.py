@@ -6,11 +6,12 @@ variables of the request are gone by then; it ends once, and with the first erro
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 from wellwired.containers import Scope, scope
+from wellwired.containers._during import During
+from wellwired.containers._serving import served_by
 from wellwired.containers.container import ContainerInstance
 
 __all__ = ["Pieces", "ScopedRequest"]
@@ -31,11 +32,9 @@ class ScopedRequest:
         self.complete = False
         self._error: BaseException | None = None
 
-    @contextmanager
-    def active(self) -> Generator[None]:
+    def active(self) -> _Active:
         """Makes its container and its scope the ones that count inside a block, in this thread or task."""
-        with self.container.serving(), self.scope.entered():
-            yield
+        return _Active(served_by(self.container), self.scope.entered())
 
     def failed(self, error: BaseException) -> None:
         """Has the scope end with an error, so that its objects roll back; the first one counts."""
@@ -44,6 +43,24 @@ class ScopedRequest:
     def close(self) -> None:
         """Ends the scope; again does nothing."""
         self.scope.close(self._error)
+
+
+class _Active:
+    """Two blocks in one; what `contextmanager` would do, at a fifth of its cost."""
+
+    __slots__ = ("_scope", "_serving")
+
+    def __init__(self, serving: During[ContainerInstance], scope: During[Scope]) -> None:
+        self._serving = serving
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._serving.__enter__()
+        self._scope.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._scope.__exit__(*error)
+        self._serving.__exit__(*error)
 
 
 class Pieces(Generic[T]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +73,22 @@ def test_a_client_that_goes_away_ends_the_scope(told: list[str]) -> None:
     assert (told, log()[-1]) == (["at work True"], "visit 1 ended well")
 
 
+def test_a_closed_response_leaves_no_garbage() -> None:
+    """It refers to nothing that refers to it, and is gone without the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        for path in ("/stream", "/file"):
+            response = ask_wsgi(path)
+            seen = weakref.ref(response)
+            list(response)
+            response.close()
+            del response
+            assert seen() is None
+    finally:
+        gc.enable()
+
+
 def test_a_file_lasts_as_long_as_the_scope(client: Client) -> None:
     """Objects of the request are at work while the file is read, and pieces given as a file are made in the scope."""
     assert text(client.get("/file")) == "file: at work"
@@ -106,6 +124,13 @@ def test_an_exception_that_means_not_found_ends_the_scope_as_an_error(client: Cl
     """As a transaction around the view would roll back."""
     assert client.get("/missing").status_code == 404
     assert log()[-1] == "visit 1 ended by Http404"
+
+
+def test_a_worker_that_is_told_to_end_ends_the_scope(client: Client) -> None:
+    """As gunicorn does in the middle of a request that takes too long: no exception that Django would answer."""
+    with pytest.raises(SystemExit):
+        client.get("/exit")
+    assert log()[-1] == "visit 1 ended by SystemExit"
 
 
 @pytest.mark.parametrize(("act", "status", "end"), [("fail", 500, "by RuntimeError"), ("missing", 404, "well")])

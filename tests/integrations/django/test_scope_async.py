@@ -142,6 +142,22 @@ def test_a_server_that_no_longer_takes_pieces_ends_the_scope(told: list[str]) ->
     assert log()[-1] == "visit 1 ended well"
 
 
+def test_a_plain_iterator_that_breaks_ends_the_scope_at_once() -> None:
+    """Django closes no such response."""
+    with pytest.warns(Warning, match="synchronous iterators"), pytest.raises(RuntimeError, match="torn") as raised:
+        ask_asgi("/torn")
+    assert log()[-1] == "visit 1 ended by RuntimeError"
+    del raised  # until here it held the response
+
+
+def test_a_plain_iterator_that_was_read_has_ended_the_scope() -> None:
+    """What the server does with its pieces is of no matter then, even if it raises."""
+    with pytest.warns(Warning, match="synchronous iterators"), pytest.raises(OSError, match="gone") as raised:
+        ask_asgi("/stream", client=Broken())
+    assert log()[-1] == "visit 1 ended well"
+    del raised
+
+
 def test_a_server_that_raises_ends_the_scope() -> None:
     """Django closes no such response; its scope ends when it is collected, as an error, for nobody knows the end."""
     ask_asgi("/astream-hang", client=Broken(), until=lambda: len(log()) > 1)

@@ -20,6 +20,7 @@ urlpatterns = [
     path("fail", views.fail),
     path("afail", views.afail),
     path("missing", views.missing),
+    path("exit", views.exit_worker),
     path("torn", views.torn),
     path("atorn", views.atorn),
     path("hang", views.hang),

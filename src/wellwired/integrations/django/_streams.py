@@ -114,10 +114,8 @@ async def _pieces(body: AsyncIterable[bytes], scoped: ScopedRequest) -> AsyncGen
 
 async def _finished(pieces: Any, scoped: ScopedRequest) -> None:
     try:
-        close = getattr(pieces, "aclose", None)
-        if close is not None and not scoped.scope.closed:
-            with scoped.active():
-                await close()
+        if hasattr(pieces, "aclose"):
+            await pieces.aclose()
     finally:
         await ended(scoped)
 

@@ -143,6 +143,12 @@ def missing(request: HttpRequest, visit: Visit = Provide["visit"]) -> HttpRespon
 
 
 @inject
+def exit_worker(request: HttpRequest, visit: Visit = Provide["visit"]) -> HttpResponse:
+    """Ends the worker."""
+    raise SystemExit(1)
+
+
+@inject
 def torn(request: HttpRequest, visit: Visit = Provide["visit"]) -> StreamingHttpResponse:
     """Fails in the middle of its body."""
 
