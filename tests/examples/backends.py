@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from tests.examples.ledger import Ordered, Product
 from tests.servers.admin import execute, redis_client
@@ -51,6 +53,19 @@ class Database:
     def products(self) -> dict[int, Product]:
         """The whole table."""
         return {row[0]: Product(row[1], row[2]) for row in execute(self._url, "SELECT id, stock, cents FROM products")}
+
+    def cut(self) -> None:
+        """Has the server end every connection of the shop, whatever is under way on it."""
+        if self.postgresql:
+            execute(
+                self._url,
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{self._mark}'",
+            )
+            return
+        asked = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        for row in execute(self._url, asked):
+            with suppress(DBAPIError):  # it has left by itself
+                execute(self._url, f"KILL {row[0]}")
 
     def client_ports(self) -> set[int]:
         """From where the shop is connected, as the server sees it."""

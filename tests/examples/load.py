@@ -47,6 +47,13 @@ class Line:
             return answer.status, json.loads(text)
         return answer.status, text.decode()
 
+    def once(self, method: str, path: str) -> Answer | None:
+        """Sends one request, and ends the connection."""
+        try:
+            return self.ask(method, path)
+        finally:
+            self.close()
+
     def leave(self, path: str) -> None:
         """Asks for something long, and goes away after the first bytes of it."""
         with suppress(OSError, HTTPException):
@@ -68,6 +75,7 @@ class Client(threading.Thread):
         ledger: where it notes what it was told.
         over: set when it may end.
         products: how many there are; of the last there are few.
+        shelf: a further page to look at, or nothing.
         fresh_keys: whether it makes the mistake of giving each try a key of its own.
     """
 
@@ -79,11 +87,12 @@ class Client(threading.Thread):
         over: threading.Event,
         *,
         products: int,
+        shelf: str = "",
         fresh_keys: bool = False,
     ) -> None:
         super().__init__(name=f"client-{number}", daemon=True)
         self.number, self.ledger, self.over = number, ledger, over
-        self.products, self.fresh_keys = products, fresh_keys
+        self.products, self.shelf, self.fresh_keys = products, shelf, fresh_keys
         self.line = Line(port)
         self.chance = random.Random(number)
         self.failure: Exception | None = None
@@ -110,6 +119,9 @@ class Client(threading.Thread):
             self._price(step % self.products + 1, 1_000 + step)
         if step % 3 == 0:
             self._page(self.chance.randint(1, self.products))
+        if self.shelf and step % 5 == 0:
+            answer = self.line.ask("GET", self.shelf)
+            self.ledger.count(f"shelf {'without answer' if answer is None else answer[0]}")
         if step % 16 == self.number:
             self._export()
 
@@ -175,10 +187,13 @@ class Client(threading.Thread):
 
 
 @contextmanager
-def at_work(port: int, *, clients: int, products: int, fresh_keys: bool = False) -> Iterator[Ledger]:
+def at_work(port: int, *, clients: int, products: int, shelf: str = "", fresh_keys: bool = False) -> Iterator[Ledger]:
     """So many clients at work while the block lasts, and until each has had its last answer."""
     ledger, over = Ledger(), threading.Event()
-    threads = [Client(port, n, ledger, over, products=products, fresh_keys=fresh_keys) for n in range(clients)]
+    threads = [
+        Client(port, number, ledger, over, products=products, shelf=shelf, fresh_keys=fresh_keys)
+        for number in range(clients)
+    ]
     for thread in threads:
         thread.start()
     try:
