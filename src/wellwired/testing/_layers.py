@@ -16,7 +16,7 @@ from dependency_injector import providers as di
 from wellwired.containers._named import Member
 from wellwired.errors import StateError, UnknownProviderError
 from wellwired.stores import Layer
-from wellwired.testing._intercept import Around, intercepted
+from wellwired.testing._intercept import Around, intercepted, methods_of
 
 if TYPE_CHECKING:
     from wellwired.containers.container import ContainerInstance
@@ -62,5 +62,7 @@ def around_layer(container: ContainerInstance, store: str, name: str, around: Ar
     """
     provider, layer = layer_of(container, store, name)
     inline = layer.fills_inline  # which follows from the class that is about to change
-    with intercepted(layer.store, around), container.overriding({provider: replace(layer, inline=inline)}):
+    # A store that is built anew closes its layers, and `within` reaches no backend by itself.
+    names = set(methods_of(layer.store)) - {"close", "within"}
+    with intercepted(layer.store, around, names), container.overriding({provider: replace(layer, inline=inline)}):
         yield layer.store

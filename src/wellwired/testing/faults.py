@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "Faults", "WriterFaults"]
 
-_APART = frozenset({"close", "within"})
-"""Methods of a store that reach no backend by themselves."""
-
 
 class Fault:
     """One fault of a layer; safe to share by threads.
@@ -60,7 +57,7 @@ class Fault:
 
     def around(self, name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes a call of the layer meet it."""
-        if name in _APART or self.ended or not (self._only is None or name in self._only):
+        if self.ended or not (self._only is None or name in self._only):
             return call(*args, **kwargs)
         with self._changed:
             self.calls += 1
