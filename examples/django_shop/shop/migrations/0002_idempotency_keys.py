@@ -8,4 +8,4 @@ from wellwired.integrations.django.writer import create_key_table, drop_key_tabl
 class Migration(migrations.Migration):
     dependencies = [("shop", "0001_products_and_orders")]
 
-    operations = [migrations.RunPython(create_key_table, drop_key_table, atomic=False)]
+    operations = [migrations.RunPython(create_key_table, drop_key_table)]

@@ -150,8 +150,7 @@ def create_key_table(_apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> Non
     """
     connection = schema_editor.connection
     if _TABLE not in connection.introspection.table_names():
-        for statement in ddl(connection.vendor):
-            schema_editor.execute(statement, None)
+        _execute(connection, *ddl(connection.vendor))
 
 
 def drop_key_table(_apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -161,7 +160,14 @@ def drop_key_table(_apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
         _apps: what the migration hands over.
         schema_editor: of the database that is migrated.
     """
-    schema_editor.execute(f"DROP TABLE {_TABLE}", None)
+    _execute(schema_editor.connection, f"DROP TABLE {_TABLE}")
+
+
+def _execute(connection: BaseDatabaseWrapper, *statements: str) -> None:
+    # Not by the editor: inside RunPython's own block it refuses where a table is committed at once, as by MariaDB.
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def purge_keys(alias: str = "default", *, clock: Clock = SYSTEM, chunk: int = 1_000) -> int:

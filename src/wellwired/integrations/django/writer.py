@@ -2,7 +2,7 @@
 
 ::
 
-    @handler("order_place", backend="django", payload_model=NewOrder)
+    @handler("order_place", backend="django", payload=NewOrder)
     def place(request: WriteRequest, connection: BaseDatabaseWrapper) -> int:
         return Order.objects.using(connection.alias).create(**asdict(request.payload)).pk
 
