@@ -157,6 +157,7 @@ def test_the_place_of_a_container_will_do(pytestconfig: pytest.Config) -> None:
     from wellwired.testing._stage import staged
 
     own = {"settings": settings(stores=STORES)}
-    with staged("tests.testing.shop:Shop", [own], ()) as stage:
+    left: list[str] = []
+    with staged("tests.testing.shop:Shop", [own], (), left) as stage:
         assert stage.container.title == "Shop" and stage.container.started
-    assert not stage.container.started and stage.left == []
+    assert not stage.container.started and left == []

@@ -42,8 +42,6 @@ class Stage:
 
     def __init__(self, container: ContainerInstance, stack: ExitStack) -> None:
         self.container = container
-        self.left: list[str] = []
-        """The ids of what the test has left overridden; known at its end."""
         self._stack = stack
         self._others = standing()
         self._stacks = _leaks.stacks(container)
@@ -98,20 +96,23 @@ class Stage:
         """Puts a spy on an object until the end of the test."""
         return spied(self.container, self._stack, mocker, id=id, part=part, backend=backend)
 
-    def clear(self) -> None:
-        """Takes back what the test has left overridden here, and notes it."""
+    def clear(self, left: list[str]) -> None:
+        """Takes back what the test has left overridden here, and adds its ids to a list."""
         own = [one for one in standing() if one.container is self.container and one not in self._others]
-        self.left = _leaks.end([*own, *_leaks.put_by_hand(self.container, self._stacks)])
+        left += _leaks.end([*own, *_leaks.put_by_hand(self.container, self._stacks)])
 
 
 @contextmanager
-def staged(source: Source, marks: Sequence[Mapping[Any, Any]], wanted: Container[str]) -> Generator[Stage]:
+def staged(
+    source: Source, marks: Sequence[Mapping[Any, Any]], wanted: Container[str], left: list[str]
+) -> Generator[Stage]:
     """A started container for the length of a block.
 
     Args:
         source: a container class, an instance, or ``module:Class``.
         marks: what to override, the farthest first.
         wanted: what is to be done to it before it is started: ``in_memory``, ``clock``, ``writes``.
+        left: is given the ids of what the test has left overridden, at the end.
 
     Raises:
         WellwiredError: the source is none, or an override names nothing.
@@ -130,7 +131,7 @@ def staged(source: Source, marks: Sequence[Mapping[Any, Any]], wanted: Container
             stage.record()
         stack.enter_context(_running(container))
         # What is put on from here on is taken off before.
-        stack.callback(stage.clear)
+        stack.callback(stage.clear, left)
         yield stage
 
 

@@ -186,12 +186,12 @@ def _wellwired_stage(request: pytest.FixtureRequest, wellwired_container_source:
     from wellwired.testing._stage import staged
 
     wanted = {name.removeprefix("wellwired_") for name in request.fixturenames}
+    left = request.node.stash[_LEFT] = []
     with ExitStack() as stack:
         try:
-            stage = stack.enter_context(staged(wellwired_container_source, marked(request.node), wanted))
+            stage = stack.enter_context(staged(wellwired_container_source, marked(request.node), wanted, left))
         except WellwiredError as error:
             pytest.fail(f"no container for {request.node.name}: {error}", pytrace=False)
-        stack.callback(lambda: request.node.stash.setdefault(_LEFT, stage.left))
         yield stage
 
 
