@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import wellwired
 from tests import _docs
 
 ROOT = Path(__file__).parents[1]
@@ -129,3 +133,30 @@ def test_links_are_found_outside_code() -> None:
     """Only links of the page's own text, and only those into the repository, are followed."""
     text = "[a](one.md#part) [b](https://example.org) `[c](two.md)`\n```python\n[d](three.md)\n```\n[e](#here)\n"
     assert list(_docs.links(text)) == ["one.md#part", "#here"]
+
+
+GO = (ROOT / "docs" / "coming-from-go.md").read_text()
+HERE = re.findall(r"^\| [^|]+ \| (`[^|]+`) \|", GO, re.MULTILINE)
+NAMES = sorted({name for cell in HERE for name in re.findall(r"`([^`]+)`", cell)})
+GO_NAMES = (
+    "Register Supports WithBackFillCallback WithBackFillCallbacks WithMiddleware WithMiddlewares OnBackFill "
+    "ClearBackFillCallbacks Use INVALID_REQUEST WRITER_NOT_FOUND TYPE_NOT_SUPPORTED TIMEOUT RETRY_EXHAUSTED BACKEND"
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_a_go_programmer_is_led_to_is_there(name: str) -> None:
+    """The second column's names: of wellwired itself or of one of its parts, arguments included."""
+    path, _, argument = name.removesuffix("=...)").partition("(")
+    first, *rest = path.removeprefix("wellwired.errors.").split(".")
+    homes = [wellwired, *(import_module(f"wellwired.{part}") for part in ("stores", "writers", "handlers", "errors"))]
+    thing = next(getattr(home, first) for home in homes if hasattr(home, first))
+    for part in rest:
+        thing = getattr(thing, part)
+    assert not argument or argument in inspect.signature(thing).parameters
+
+
+def test_every_name_of_the_go_packages_leads_somewhere() -> None:
+    """Those that somebody will look for first."""
+    there = " ".join(re.findall(r"^\| ([^|]+) \|", GO, re.MULTILINE))
+    assert [name for name in GO_NAMES.split() if f"`{name}`" not in there] == []
