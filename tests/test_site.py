@@ -63,6 +63,17 @@ def test_a_file_s_tests_have_anchors() -> None:
     assert after.endswith(".read_text())\n~~~~~~\n")
 
 
+def test_every_page_can_be_found() -> None:
+    """The navigation has every page, and the list of recipes every recipe."""
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2].partition("\nvalidation:")[0]
+    listed = set(re.findall(r"([\w./-]+\.md)$", nav, re.MULTILINE))
+    assert pages ^ {name for name in listed if not name.startswith("repository/")} == set()
+    recipes = {path.name for path in (ROOT / "docs" / "recipes").glob("*.md")} - {"index.md"}
+    links = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "recipes" / "index.md").read_text())
+    assert sorted(links) == sorted(recipes)
+
+
 def test_what_is_linked_is_found_with_what_it_links_to() -> None:
     """Files of Markdown bring the files that they link to, and nothing else is brought."""
     found = site.linked_files(["docs/promises.md"])
