@@ -133,12 +133,12 @@ class TestInAProject:
     def test_options_of_other_backends_are_refused(self, params: dict[str, Any], told: str) -> None:
         """What is ignored would look as if it held; the text says where it belongs."""
         with pytest.raises(InvalidCacheBackendError, match=told):
-            StoreCache("stores.cache", params)
+            StoreCache("stores.cache", params).get("key")
 
     def test_a_location_is_needed(self) -> None:
         """The text shows one."""
         with pytest.raises(InvalidCacheBackendError, match=r'LOCATION: "stores\.cache"'):
-            StoreCache("", {})
+            StoreCache("", {}).set("key", 1)
 
 
 class Refusing(Executor):

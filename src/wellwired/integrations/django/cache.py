@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, MEMCACHE_MAX_KEY_LENGTH, InvalidCacheBackendError
@@ -50,20 +50,14 @@ class StoreCache(Twins):
     Args:
         location: the store's id in the container, such as ``stores.sessions``.
         params: the other settings of the cache. ``OPTIONS`` has to be empty.
-
-    Raises:
-        InvalidCacheBackendError: there is no location, or there are options, which belong to the store's settings.
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
-        if not location:
-            raise InvalidCacheBackendError(
-                'a StoreCache needs a store of the container, as in LOCATION: "stores.cache"'
-            )
-        _refuse({*params.get("OPTIONS", {}), *_SPELLED.intersection(params)}, location)
         self._location = location
-        self._find = self.finder(location)
+        self.fault = _fault_of(location, {*params.get("OPTIONS", {}), *_SPELLED.intersection(params)})
+        """Why the cache cannot be used, or nothing; told by ``manage.py check``, and raised at the first use."""
+        self._find = self._refused if self.fault else self.finder(location)
         self._ready = self._find.ready if isinstance(self._find, StoreInContainer) else self._find
         self._values = _values_of(location)
 
@@ -79,10 +73,16 @@ class StoreCache(Twins):
         return _store_of(location)
 
     @property
+    def in_container(self) -> bool:
+        """Whether its store is the container's, and not one that a subclass finds elsewhere."""
+        return isinstance(self._find, StoreInContainer)
+
+    @property
     def store(self) -> DelegatedStore[Any]:
         """The layered store; the container is started by the first use in a process.
 
         Raises:
+            InvalidCacheBackendError: there is no location, or there are options, which belong to the store's settings.
             ImproperlyConfigured: the project has no container.
             UnknownProviderError: the container has no such store.
             ExceptionGroup: the container cannot be started.
@@ -255,8 +255,10 @@ class StoreCache(Twins):
     def close(self, **kwargs: Any) -> None:
         """Does nothing: Django calls it after each request, and the store is everybody's until the container stops."""
 
-
     # --- within
+
+    def _refused(self) -> NoReturn:
+        raise InvalidCacheBackendError(self.fault)
 
     def _at_hand(self, made: str) -> Any:
         """What lies in this process's memory, packed, or `MISSING`; waits for nothing."""
@@ -294,13 +296,14 @@ def _values_of(location: str) -> CacheValues:
 _SPELLED: Final = {"MAX_ENTRIES", "CULL_FREQUENCY", "max_entries", "cull_frequency"}
 
 
-def _refuse(options: set[str], location: str) -> None:
-    """Refuses what another backend is told in its options: ignoring it would look as if it held."""
-    if options:
-        reasons = [f"{name}: {_ELSEWHERE.get(name.upper(), 'unknown')}" for name in sorted(options)]
-        raise InvalidCacheBackendError(
-            f"a StoreCache takes no options, because {location} has settings of its own; remove {'; '.join(reasons)}"
-        )
+def _fault_of(location: str, options: set[str]) -> str:
+    """What is wrong with a cache's settings; what another backend is told in options must not look as if it held."""
+    if not location:
+        return 'a StoreCache needs a store of the container, as in LOCATION: "stores.cache"'
+    if not options:
+        return ""
+    reasons = [f"{name}: {_ELSEWHERE.get(name.upper(), 'unknown')}" for name in sorted(options)]
+    return f"a StoreCache takes no options, because {location} has settings of its own; remove {'; '.join(reasons)}"
 
 
 def _called(default: Any) -> Any:
