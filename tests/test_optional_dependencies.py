@@ -42,6 +42,8 @@ EXTRAS = {
     "lupa": ("fakeredis", "embedded"),
     "prometheus_client": ("prometheus-client", "prometheus"),
     "cryptography.fernet": ("cryptography", "encryption"),
+    "django": ("Django", "django"),
+    "flask": ("Flask", "flask"),
     "cachelib": ("cachelib", "cachelib"),
     "django": ("Django", "django"),
 }
@@ -51,6 +53,8 @@ def opening(module: str) -> str:
     """Code that opens what needs a module, with settings that nobody has validated."""
     if module == "prometheus_client":
         return "from wellwired.middleware.prometheus import PrometheusMetrics; PrometheusMetrics()"
+    if module in ("django", "flask"):
+        return f"import wellwired.integrations.{module}"
     if module == "cryptography.fernet":
         return "from wellwired.writers.dead_letters import fernet; fernet(b'')"
     if module in ("cachelib", "django"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +112,15 @@ def test_a_fault_has_an_id(setting: Any, id: str, said: str) -> None:
     assert any(said in text for text in told[f"wellwired.{id}"]), told
 
 
+def test_a_module_that_raises_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it raises, the check says where, and goes on."""
+    (tmp_path / "raising_module.py").write_text("\n1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = checked({"CONTAINER": Undefined, "MODULES": ["raising_module"]})
+    assert re.search(r"^ZeroDivisionError in .*raising_module.py, line 2: division", told["wellwired.E003"][0])
+    assert "wellwired.E013" in told
+
+
 def test_a_good_project_has_no_faults() -> None:
     """And nothing has been opened to find that out."""
     assert found() == {}
@@ -178,6 +188,15 @@ def test_the_command_of_django_shows_id_and_hint() -> None:
         pytest.raises(SystemCheckError, match=r"wellwired.E002[\s\S]*HINT: name a class"),
     ):
         call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
+
+
+def test_the_checks_have_a_tag_and_can_be_silenced() -> None:
+    """So that a project may ask for these alone, or build an image without the environment."""
+    with override_settings(WELLWIRED=None):
+        with pytest.raises(SystemCheckError, match="wellwired.E001"):
+            call_command("check", tags=["wellwired"], stdout=io.StringIO(), stderr=io.StringIO())
+        with override_settings(SILENCED_SYSTEM_CHECKS=["wellwired.E001"]):
+            call_command("check", tags=["wellwired"], stdout=io.StringIO(), stderr=io.StringIO())
 
 
 def test_every_error_of_the_container_has_a_kind() -> None:

@@ -97,6 +97,20 @@ def test_a_marker_that_leads_nowhere_fails_the_first_request(
         assert client.get("/hello").status_code == 200
 
 
+@pytest.fixture
+def broken_urls() -> Iterator[str]:
+    """A URLconf that has not been imported yet."""
+    name = "tests.integrations.django.broken_urls"
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_the_views_of_the_urlconf_are_checked_by_the_first_request(broken_urls: str) -> None:
+    """Also by one to another view; Django would import them only after it."""
+    with override_settings(ROOT_URLCONF=broken_urls), pytest.raises(WiringError, match="lost"):
+        Client().get("/fine")
+
+
 def test_a_forgotten_inject_fails_the_first_request(make_module: Callable[..., ModuleType]) -> None:
     """Also in a module where nothing is injected."""
 

@@ -22,6 +22,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ from wellwired.errors import (
 )
 from wellwired.integrations.django._settings import SettingError
 
-__all__ = ["KINDS", "OTHER", "Fault", "Kind", "faults_of"]
+__all__ = ["KINDS", "MODULE", "OTHER", "PLACE", "Fault", "Kind", "faults_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +114,10 @@ def _texts(error: BaseException) -> tuple[str, ...]:
         return error.markers
     if isinstance(error, WellwiredError):
         return (str(error),)
-    return (f"{type(error).__name__}: {error}",)
+    place = "" if isinstance(error, ImportError) else _place(error)
+    return (f"{type(error).__name__}{place}: {error}",)
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""

@@ -27,7 +27,6 @@ from wellwired.integrations.django._settings import NAME, Config, configured
 
 __all__ = ["Project", "changed", "container", "forget", "prepare", "project"]
 
-_OURS = "wellwired.integrations.django"
 _MARKS = {id(mark) for mark in (Provide, inject, di.Provide, di.Provider, di.Closing, di.inject)}
 _MARKING = {"wellwired", "wellwired.containers", "dependency_injector.wiring"}
 
@@ -58,7 +57,7 @@ class Project(Hosted):
     def claims(self, module: str) -> bool:
         """Whether a module belongs to the project, by its name: to an app, or beside the URLconf or container."""
         roots = (*(app.name for app in apps.get_app_configs()), *_beside(_urlconf()), *self._named)
-        return any(_is_in(module, root) for root in roots) and not _is_in(module, _OURS)
+        return any(_is_in(module, root) for root in roots)
 
     def adopt(self, module: str) -> bool:
         """Wires a module that was imported late, if it is the project's.

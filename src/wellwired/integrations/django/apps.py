@@ -20,11 +20,14 @@ class WellwiredConfig(AppConfig):
     def ready(self) -> None:
         """Registers checks and receivers, and whoever wires the project's modules; again does nothing."""
         from wellwired.integrations.django import _project
+        from wellwired.integrations.django._cache_checks import check_caches, check_signatures
         from wellwired.integrations.django.checks import check_container, check_middleware
         from wellwired.integrations.django.middleware import note_failure
 
         _project.prepare()
-        checks.register(check_container)
-        checks.register(check_middleware)
+        checks.register(check_container, self.label)
+        checks.register(check_middleware, self.label)
+        checks.register(check_caches, checks.Tags.caches)
+        checks.register(check_signatures, checks.Tags.caches, checks.Tags.security, deploy=True)
         setting_changed.connect(_project.changed, dispatch_uid="wellwired.setting_changed")
         got_request_exception.connect(note_failure, dispatch_uid="wellwired.got_request_exception")

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core import checks
 
 from wellwired.containers import Lifetime
-from wellwired.integrations.django._faults import OTHER, PLACE, Fault, faults_of
+from wellwired.integrations.django._faults import MODULE, OTHER, PLACE, Fault, faults_of
 from wellwired.integrations.django._project import Project, project
 from wellwired.integrations.django._settings import SettingError, configured
 
@@ -77,7 +77,7 @@ def _wiring(found: Project) -> Iterator[Fault]:
     try:
         found.complete()
     except Exception as error:  # noqa: BLE001 - see above
-        yield from faults_of(error)
+        yield from faults_of(error, kind=MODULE)
 
 
 def _container(found: Project) -> Iterator[Fault]:
