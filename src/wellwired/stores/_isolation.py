@@ -34,6 +34,7 @@ _PATHS = (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pat
 _ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
 _PARTS_OF_PROGRAMS = (type, type(...), range, re.Pattern, types.FunctionType, types.BuiltinFunctionType)
 _LEAVES: frozenset[type] = frozenset((*_TEXTS_AND_NUMBERS, *_TIMES, *_PATHS, *_ADDRESSES, *_PARTS_OF_PROGRAMS))
+_all_leaves = _LEAVES.issuperset
 _IN_C = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 # A program that makes classes at run time must not fill the memory with them.
 _REMEMBERED_TYPES = 4096
@@ -51,8 +52,11 @@ def keep(value: Any) -> tuple[Any, Thaw | None]:
     Raises:
         Exception: whatever its type raises when it cannot be copied.
     """
-    if type(value) in _LEAVES:
+    kind = type(value)
+    if kind in _LEAVES:
         return value, None
+    if kind is dict and _all_leaves(map(type, value)) and _all_leaves(map(type, value.values())):
+        return value.copy(), dict.copy
     private = copied(value)
     return (value, None) if private is value else (private, _thaw(private))
 
@@ -68,9 +72,7 @@ def copied(value: Any) -> Any:
 def _thaw(private: Any) -> Thaw:
     kind = type(private)
     flat = _FLAT.get(kind)
-    if flat is None or not all(type(item) in _LEAVES for item in private):
-        return copied
-    if kind is dict and not all(type(item) in _LEAVES for item in private.values()):
+    if flat is None or not _all_leaves(map(type, private)):
         return copied
     return flat
 
@@ -165,7 +167,7 @@ def _choose(kind: type) -> Thaw:
     return copy.deepcopy
 
 
-_FLAT: dict[type, Thaw] = {list: list.copy, set: set.copy, dict: dict.copy}
+_FLAT: dict[type, Thaw] = {list: list.copy, set: set.copy}  # a dict that is flat has been treated before
 
 _COPIERS: dict[type, Thaw] = {
     list: _list,

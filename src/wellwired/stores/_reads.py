@@ -47,8 +47,31 @@ class Reads:
         if stack.absences is not None and not loading and (memo := stack.absences.find(key)) is not None:
             walk.expires = memo.until
             return walk
-        failures: dict[int, Failure] = {}
-        for rung in stack.rungs:
+        return self.walk_on(walk, 0, {}, until, loading=loading)
+
+    def walk_on(
+        self,
+        walk: Walk,
+        start: int,
+        failures: dict[int, Failure],
+        until: Deadline | None = None,
+        *,
+        loading: bool = False,
+    ) -> Walk:
+        """Goes on with a walk from some layer down.
+
+        Args:
+            walk: has found nothing in the layers above, and has their tokens.
+            start: the place of the next layer.
+            failures: of the layers above.
+            until: as for `walk`.
+            loading: as for `walk`.
+
+        Raises:
+            StoreError: as `walk` does.
+        """
+        stack, key = self._stack, walk.key
+        for rung in stack.rungs[start:] if start else stack.rungs:
             before = stack.now()
             if until is None and rung.limit is None and rung.soft_limit is None:
                 answer = stack.ask(rung, "get", rung.read, key)

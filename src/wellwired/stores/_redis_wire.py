@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from redis import Redis
 
+from wellwired.stores._redis_answers import answer
+
 __all__ = ["once", "wire"]
 
 _MORE: Final = ("retry_on_timeout", "retry_on_error")
@@ -55,7 +57,7 @@ def _sender(pool: Any) -> Callable[..., Any]:
         try:
             # Both calls close the connection if they fail, so it never comes back with an answer still on its way.
             connection.send_packed_command((_packed(parts),))
-            return connection.read_response(disable_decoding=True)
+            return answer(connection)
         finally:
             pool.release(connection)
 

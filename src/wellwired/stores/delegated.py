@@ -23,6 +23,7 @@ from wellwired.stores._changeable import Changeable
 from wellwired.stores._endpoint import Endpoint, checked_key, checked_tags
 from wellwired.stores._eviction import Node
 from wellwired.stores._observed import Observed
+from wellwired.stores._short_way import short_way
 from wellwired.stores._stack import Stack
 from wellwired.stores.events import BackFill
 from wellwired.stores.layer import FillPolicy, Layer, named_layers
@@ -75,6 +76,7 @@ class DelegatedStore(Observed, Changeable[V], Generic[V]):
         self.name = name
         self._stack = Stack(name, named_layers(layers), back_fill_callbacks, clock, fills, absent_ttl=loads.absent_ttl)
         self._endpoint = Endpoint(self._stack, patience, loads)
+        self._find = short_way(self._stack, self._endpoint.reads)
         self._middleware: tuple[StoreMiddleware, ...] = ()
         self._changing = threading.Lock()
         self._closed = False
@@ -423,8 +425,10 @@ class DelegatedStore(Observed, Changeable[V], Generic[V]):
 
     def _get(self, key: str, default: Any, deadline: float | Deadline | None) -> Any:
         if self._call is self._endpoint:
-            until = None if deadline is None else self._by(deadline)["until"]
-            entry = self._endpoint.reads.walk(checked_key(key), until).entry
+            if deadline is None:
+                entry = self._find(key if type(key) is str else checked_key(key))
+            else:
+                entry = self._endpoint.reads.walk(checked_key(key), self._by(deadline)["until"]).entry
             if entry is not None:
                 return entry.value
             if default is _ABSENT:

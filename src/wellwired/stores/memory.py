@@ -184,6 +184,22 @@ class MemoryStore:
         token = self._generations[hash(key) & _SLOT]  # before the entry: a write in between must make it stale
         return self.get(key), token
 
+    def missed(self, key: str, /) -> int:
+        """Counts a miss of somebody who has looked into `nodes` and found nothing; the token of this moment."""
+        self._misses += 1
+        return self._generations[hash(key) & _SLOT]
+
+    def take(self, key: str, value: Any, life: float | None, token: int, /) -> bool:
+        """What `fill` does, for a value without tags and stale life; raises nothing for one that cannot be copied."""
+        try:
+            private, thaw = (value, None) if self.share else keep(value)
+        except Exception:  # noqa: BLE001 - a type may raise anything when it is copied
+            return False
+        cell = (private, None if life is None else self.now() + life, thaw)
+        weight = weigh(key, private) if self._weighs else 0
+        with self._lock:
+            return self._generations[hash(key) & _SLOT] == token and self._store(key, (cell, weight, None))
+
     def fill(self, key: str, entry: Entry[Any], token: int, /) -> bool:
         """Stores the entry unless a write of the key has overtaken it; whether it did."""
         made = self._made(key, entry)
@@ -325,13 +341,15 @@ class MemoryStore:
 
     def _add(self, key: str, made: _Made) -> None:
         cell, weight, extra = made
-        self._make_room(1, weight)  # before it is let in, or a short queue would give up the newcomer itself
+        if len(self._nodes) >= self._max_entries or self._bytes + weight > self._max_bytes:
+            self._make_room(1, weight)  # before it is let in, or a short queue would give up the newcomer itself
         node = Node(key, cell, weight)
         node.extra = extra
         self._nodes[key] = node
         self._queues.admit(node)
         self._bytes += weight
-        self._tag(node)
+        if extra is not None:
+            self._tag(node)
 
     def _replace(self, node: Node, made: _Made) -> None:
         cell, weight, extra = made
