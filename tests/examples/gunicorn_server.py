@@ -29,7 +29,7 @@ class Gunicorn:
     """One running gunicorn; a context manager that ends it.
 
     Args:
-        app: the WSGI application, as ``module:name``.
+        app: the WSGI application, as ``module:name``; "" for what a `gunicorn.conf.py` in `home` names.
         environ: the environment of the application, beside what Python needs.
         home: a folder for its log, its temporary files and whatever it calls its home.
         paths: folders to import from, beside the test's own.
@@ -58,7 +58,7 @@ class Gunicorn:
         process_environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "PYTHONPATH": os.pathsep.join(source)}
         with self._log.open("wb") as log:
             self._master = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *words, app],
+                [sys.executable, "-m", "gunicorn", *words, *filter(None, [app])],
                 env=process_environ | dict(environ),
                 cwd=home,
                 stdin=subprocess.DEVNULL,
