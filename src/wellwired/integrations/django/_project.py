@@ -19,7 +19,6 @@ from django.conf import settings
 from wellwired.containers import Provide, inject
 from wellwired.containers._adopting import adopt_with
 from wellwired.containers._fork import ForkLock
-from wellwired.containers._serving import look_with
 from wellwired.containers.container import ContainerInstance
 from wellwired.containers.wiring import injected_modules, wired_to
 from wellwired.integrations._hosting import Hosted
@@ -129,7 +128,6 @@ def forget() -> None:
 def prepare() -> None:
     """Has functions of the project's modules filled in from now on; imports and connects nothing."""
     adopt_with(_adopt)
-    look_with(_serving)
 
 
 def changed(*, setting: str, **_: object) -> None:
@@ -142,10 +140,6 @@ def changed(*, setting: str, **_: object) -> None:
 
 def _adopt(module: str) -> bool:
     return apps.ready and project().adopt(module)
-
-
-def _serving() -> ContainerInstance | None:
-    return None if _Current.project is None else _Current.project.container
 
 
 def _urlconf() -> str:
