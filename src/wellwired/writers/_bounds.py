@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from wellwired.clock import Deadline
 from wellwired.writers._checkout import Checkout, bound_checkouts
-from wellwired.writers._cutting import Cutter, killing, shut_down
+from wellwired.writers._cutting import Cutter, Grip, gripped, killing, shut_down
 from wellwired.writers._watch import Guard, Watch
 
 __all__ = [
@@ -113,14 +113,16 @@ class ServerLeash:
         watch: cuts it.
         driver: the driver's own connection.
         guard: the watch's; None without a deadline, until COMMIT has one.
+        held: what the watch cuts it by; see `gripped`.
     """
 
-    __slots__ = ("_driver", "_guard", "_watch")
+    __slots__ = ("_driver", "_guard", "_held", "_watch")
     sturdy = False
 
-    def __init__(self, watch: Watch, driver: Any, guard: Guard | None) -> None:
+    def __init__(self, watch: Watch, driver: Any, guard: Guard | None, held: Any) -> None:
         self._watch = watch
         self._driver = driver
+        self._held = held
         self._guard = guard
 
     @property
@@ -138,7 +140,7 @@ class ServerLeash:
 
     def allow(self, seconds: float) -> bool:
         # Only the socket: nobody may ask the server to cancel a COMMIT.
-        cut = partial(shut_down, self._driver)
+        cut = partial(shut_down, self._held)
         if self._guard is None:
             self._guard = self._watch.guard(seconds, cut)
             return True
@@ -147,6 +149,9 @@ class ServerLeash:
     def end(self) -> None:
         if self._guard is not None:
             self._watch.end(self._guard)
+        held, self._held = self._held, self._driver
+        if isinstance(held, Grip):
+            held.close()
 
 
 class ServerBounds:
@@ -174,10 +179,10 @@ class ServerBounds:
         probe = getattr(driver, "get_autocommit", None)
         if probe() if callable(probe) else getattr(driver, "autocommit", False) is True:
             raise AutocommitError
-        guard = None
+        guard, held = None, gripped(driver)
         if not math.isinf(seconds):
-            guard = self._watch.guard(seconds, partial(self._cutter.cut, driver))
-        return ServerLeash(self._watch, driver, guard)
+            guard = self._watch.guard(seconds, partial(self._cutter.cut, held))
+        return ServerLeash(self._watch, driver, guard, held)
 
 
 class SQLiteLeash:

@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 
 from wellwired.writers._forks import renew_in_child
 
-__all__ = ["Cutter", "killing", "shut_down"]
+__all__ = ["Cutter", "Grip", "gripped", "killing", "shut_down"]
 
 _log = logging.getLogger(__name__)
 _MOST_REQUESTS = 8
@@ -49,6 +49,43 @@ def shut_down(driver: Any) -> None:
                 twin.shutdown(socket.SHUT_RDWR)
     except Exception as error:  # noqa: BLE001 - each driver has its own way to say that it is closed already
         _log.debug("nothing to shut down: %s", type(error).__name__)
+
+
+class Grip:
+    """Stands for the connection of a driver that tells other threads nothing while it is in use (mysqlclient's).
+
+    Made in the thread that uses the connection, before it does; `close` must be called when nobody cuts any more.
+
+    Args:
+        driver: the driver's own connection.
+    """
+
+    __slots__ = ("_number", "_session")
+
+    def __init__(self, driver: Any) -> None:
+        self._session = int(driver.thread_id())
+        self._number = os.dup(driver.fileno())
+
+    def fileno(self) -> int:
+        """The duplicate of the descriptor."""
+        return self._number
+
+    def thread_id(self) -> int:
+        """The number of the session."""
+        return self._session
+
+    def close(self) -> None:
+        """Gives the duplicate back."""
+        os.close(self._number)
+
+
+def gripped(driver: Any) -> Any:
+    """What another thread may cut a connection by: the connection itself, or its `Grip`.
+
+    Args:
+        driver: the driver's own connection, not in use.
+    """
+    return Grip(driver) if type(driver).__module__.startswith("MySQLdb.") else driver
 
 
 def _descriptor(driver: Any) -> int:

@@ -23,7 +23,7 @@ from wellwired.integrations.django._writer_overlay import Overlay
 from wellwired.writers._bounds import Leash, ServerLeash, SQLiteLeash, Usual
 from wellwired.writers._checkout import CheckoutLateError
 from wellwired.writers._connecting import psycopg_class
-from wellwired.writers._cutting import Cutter, shut_down
+from wellwired.writers._cutting import Cutter, Grip, gripped, shut_down
 from wellwired.writers._watch import Guard, Watch
 
 __all__ = ["Bounds", "Way"]
@@ -37,11 +37,12 @@ class Way:
         deadline: by when.
     """
 
-    __slots__ = ("_deadline", "_guard", "_watch")
+    __slots__ = ("_deadline", "_guard", "_held", "_watch")
 
     def __init__(self, watch: Watch, deadline: Deadline) -> None:
         self._watch, self._deadline = watch, deadline
         self._guard: Guard | None = None
+        self._held: Any = None
 
     def left(self) -> float:
         """Seconds that are left; raises `CheckoutLateError` if there are none."""
@@ -53,23 +54,32 @@ class Way:
     def over(self, driver: Any, cut: Callable[[Any], None] = shut_down) -> None:
         """Has a driver's connection cut at the deadline, in the place of the one before."""
         left = self.left()
-        if math.isinf(left):
-            return
-        if self._guard is None:
-            self._guard = self._watch.guard(left, partial(cut, driver))
-        elif not self._guard.move(time.monotonic() + left, partial(cut, driver)):
-            raise CheckoutLateError
+        before, self._held = self._held, gripped(driver)
+        try:
+            if math.isinf(left):
+                return
+            if self._guard is None:
+                self._guard = self._watch.guard(left, partial(cut, self._held))
+            elif not self._guard.move(time.monotonic() + left, partial(cut, self._held)):
+                raise CheckoutLateError
+        finally:
+            if isinstance(before, Grip):
+                before.close()
 
     def leash(self, driver: Any, cutter: Cutter) -> ServerLeash:
         """Has the work on a connection cut at the deadline, at the server too."""
         self.over(driver, cutter.cut)
         guard, self._guard = self._guard, None
-        return ServerLeash(self._watch, driver, guard)
+        held, self._held = self._held, None
+        return ServerLeash(self._watch, driver, guard, held)
 
     def end(self) -> None:
         """Nothing is cut any more."""
         if self._guard is not None:
             self._watch.end(self._guard)
+        held, self._held = self._held, None
+        if isinstance(held, Grip):
+            held.close()
 
 
 class Bounds:

@@ -112,9 +112,10 @@ class DjangoTransaction:
         try:
             self._leash = ground.bounds.leash(connection, deadline, way)
         except CheckoutLateError:
-            if way is not None:
-                way.end()
             raise StoppedError(TOO_LATE, _NO_TIME_WORDS) from None
+        finally:
+            if way is not None:
+                way.end()  # the leash has taken over what it watches, if there is one
         self._enter(connection)
         if deadline.passed:
             raise StoppedError(TOO_LATE, _NO_TIME_WORDS)
