@@ -20,6 +20,7 @@ from wellwired.stores.events import (
     ValueDamaged,
 )
 from wellwired.stores.explain import Explanation, KeyState, LayerHealth, LayerView, StoreHealth, StoreState
+from wellwired.stores.guarantees import Guarantees, Lack, LayerGuarantees, Reach
 from wellwired.stores.layer import FillPolicy, Layer, Overflow
 from wellwired.stores.loader import MISSING
 from wellwired.stores.loading import LoadPolicy
@@ -61,11 +62,14 @@ __all__ = [
     "FillPlanned",
     "FillPolicy",
     "FillRefused",
+    "Guarantees",
     "Hit",
     "KeepsStale",
     "KeyState",
+    "Lack",
     "Layer",
     "LayerFailed",
+    "LayerGuarantees",
     "LayerHealth",
     "LayerOutcome",
     "LayerState",
@@ -83,6 +87,7 @@ __all__ = [
     "Miss",
     "Ordered",
     "Overflow",
+    "Reach",
     "Receipt",
     "ServedStale",
     "Store",

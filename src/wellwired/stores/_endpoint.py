@@ -69,6 +69,7 @@ class Endpoint:
         self.writes = Writes(stack)
         self.loads = Loads(stack, self.reads, self.writes, patience, policy)
         self.many_loads = ManyLoads(stack, self.reads, self.loads)
+        self.leasing = policy.lease is not None
         self.changes = Changes(stack, self.writes, patience)
         self._table: dict[StoreVerb, Callable[[StoreOperation], Any]] = {
             StoreVerb.GET: self._get,
@@ -178,10 +179,7 @@ class Endpoint:
         return self.changes.touch(key, _checked_ttl(ttl))
 
     def _get_many(self, operation: StoreOperation) -> dict[str, Any]:
-        walks, error = self.reads.walk_many(_each_once(operation.keys), operation.options.get("until"))
-        if error is not None:
-            raise error
-        return {key: walk.entry.value for key, walk in walks.items() if walk.entry is not None}
+        return self.reads.values(_each_once(operation.keys), operation.options.get("until"))
 
 
 def _each_once(keys: Sequence[str]) -> list[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from wellwired.clock import Deadline
+from wellwired.stores._abilities import facts_of
 from wellwired.stores._endpoint import Endpoint, checked_key
 from wellwired.stores._stack import Stack
 from wellwired.stores.events import BackFill, Listener
 from wellwired.stores.explain import Explanation, StoreHealth, explained, health_of
+from wellwired.stores.guarantees import Guarantees, worked_out
 from wellwired.stores.stats import StoreStats
 
 __all__ = ["Observed"]
@@ -74,7 +77,14 @@ class Observed:
             deadline: seconds in which to answer, or by when; a layer that is out of time is shown as failed.
         """
         until = None if deadline is None else self._moment(deadline)
-        return explained(self._stack, self._endpoint.loads, checked_key(key), until)
+        told = explained(self._stack, self._endpoint.loads, checked_key(key), until)
+        return replace(told, promised=self.guarantees.summary)
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What this stack promises, as follows from what its layers are able to do; asks nobody."""
+        facts = [facts_of(rung) for rung in self._stack.rungs]
+        return worked_out(self.name, facts, leasing=self._endpoint.leasing)
 
     def health(self) -> StoreHealth:
         """How well each layer works, as far as its last calls tell, and what that means for the store; asks nobody."""

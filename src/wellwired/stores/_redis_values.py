@@ -14,7 +14,7 @@ from wellwired.stores.envelope import NO_WORD, WORD_BYTES, Envelopes, Unreadable
 from wellwired.stores.keys import encode_key
 from wellwired.stores.protocols import Entry
 
-__all__ = ["NEVER", "TOKEN_BYTES", "Item", "RedisValues"]
+__all__ = ["NEVER", "TOKEN_BYTES", "Item", "RedisValues", "Sight"]
 
 TOKEN_BYTES: Final = 3 * WORD_BYTES
 """How long a token is: the word of a fence, and a state. What follows is the word of a lease."""
@@ -29,6 +29,14 @@ class Item(NamedTuple):
     key: str
     entry: Entry[Any]
     token: bytes = NEVER
+
+
+class Sight(NamedTuple):
+    """What lay under a name, the state of that moment, and which tags it had; None if nothing could be read there."""
+
+    envelope: bytes | None
+    state: bytes
+    tags: tuple[str, ...] | None
 
 
 class RedisValues:
@@ -95,6 +103,10 @@ class RedisValues:
             if 0 < left <= duration:
                 return Entry(value, left / 1000, stale / 1000)
         return self.opened((key,), (name,), (envelope,), state).get(key)
+
+    def usual(self, names: Sequence[bytes], envelopes: Sequence[bytes | None], state: bytes) -> list[Any] | None:
+        """The values of what was found under the names, if there is nothing else to be said of any of them."""
+        return self._envelopes.open_usual(names, envelopes, state[:WORD_BYTES], self._clock.latest())
 
     def opened(  # noqa: C901, PLR0915 - a call for every value would cost a batch a tenth of its time
         self,

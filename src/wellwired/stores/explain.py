@@ -82,6 +82,7 @@ class Explanation:
         loading: whether a load of it is, which a `get_or_load` would join.
         absent: whether it is remembered that there is nothing, so that no layer would be asked.
         verdict: what `get` would do.
+        promised: what the stack promises, in one line; see `Guarantees`.
     """
 
     store: str
@@ -92,12 +93,14 @@ class Explanation:
     loading: bool
     absent: bool
     verdict: str
+    promised: str = ""
 
     def __str__(self) -> str:
         now = [word for word, holds in (("a write", self.writing), ("a load", self.loading)) if holds]
         under_way = f"; under way: {' and '.join(now)}" if now else ""
         head = f"{self.key} in {self.store}: get {self.verdict} (generation {self.generation}{under_way})"
-        return "\n".join([head, *(f"  {view}" for view in self.layers)])
+        promised = [f"  promised: {self.promised}"] if self.promised else []
+        return "\n".join([head, *(f"  {view}" for view in self.layers), *promised])
 
 
 class StoreState(StrEnum):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -26,7 +26,7 @@ from wellwired.stores._redis_clock import ServerClock
 from wellwired.stores._redis_leases import RedisLeases
 from wellwired.stores._redis_names import Names, cleared_word, new_word
 from wellwired.stores._redis_scripts import ADD, DELETE, INVALIDATE, LEASED, MAKE, PURGE, REMOVE, SEEN, STORE, SWAP
-from wellwired.stores._redis_values import NEVER, TOKEN_BYTES, Item, RedisValues
+from wellwired.stores._redis_values import NEVER, TOKEN_BYTES, Item, RedisValues, Sight
 from wellwired.stores._redis_wire import once, wire
 from wellwired.stores.codecs import Codec, MsgpackCodec
 from wellwired.stores.damage import DamageLog, Reason
@@ -42,15 +42,6 @@ __all__ = ["RedisStore"]
 _BATCH: Final = 256
 _SCAN: Final = 1000
 _ATTEMPTS: Final = 3
-
-
-class Sight(NamedTuple):
-    """What lay under a name, the state of that moment, and which tags it had; None if nothing could be read there."""
-
-    envelope: bytes | None
-    state: bytes
-    tags: tuple[str, ...] | None
-
 
 _Answers = dict[str, tuple[Entry[Any] | None, bytes]]
 
@@ -199,7 +190,21 @@ class RedisStore:
         double the cost of the reads that matter.
         """
         names = encode_keys(keys, self._prefix)
+        return self._answered(keys, names, *(self._fetched(names) if names else ([], NO_WORD)))
+
+    def read_values(self, keys: Sequence[str], /) -> tuple[list[Any] | None, _Answers]:
+        """The values of all keys in order, if all are there and nothing else is to be said of them; one MGET.
+
+        Otherwise None, and what `read_many` says. For a stack that has no layer above this one.
+        """
+        names = encode_keys(keys, self._prefix)
         envelopes, state = self._fetched(names) if names else ([], NO_WORD)
+        values = self._values.usual(names, envelopes, state)
+        return (None, self._answered(keys, names, envelopes, state)) if values is None else (values, {})
+
+    def _answered(
+        self, keys: Sequence[str], names: Sequence[bytes], envelopes: Sequence[bytes | None], state: bytes
+    ) -> _Answers:
         found = self._values.opened(keys, names, envelopes, state)
         answers: _Answers = {key: (entry, NEVER) for key, entry in found.items()}
         if len(found) < len(keys):
