@@ -67,6 +67,18 @@ class Database:
             with suppress(DBAPIError):  # it has left by itself
                 execute(self._url, f"KILL {row[0]}")
 
+    def open_transactions(self) -> int:
+        """How many transactions the shop has begun and not ended."""
+        asked = (
+            "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
+            "ON trx_mysql_thread_id = id WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        if self.postgresql:
+            mine = f"application_name = '{self._mark}' AND xact_start IS NOT NULL"
+            asked = f"SELECT count(*) FROM pg_stat_activity WHERE {mine}"
+        count: int = execute(self._url, asked)[0][0]
+        return count
+
     def client_ports(self) -> set[int]:
         """From where the shop is connected, as the server sees it."""
         if self.postgresql:

@@ -63,7 +63,7 @@ class Ledger:
         with self.ended:
             self.counts[what] += 1
 
-    def wait_for(self, progress: int, seconds: float = 40.0) -> None:
+    def wait_for(self, progress: int, seconds: float = 60.0) -> None:
         """Waits until so many orders have ended."""
         with self.ended:
             assert self.ended.wait_for(lambda: self.progress >= progress, seconds), (

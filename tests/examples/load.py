@@ -27,7 +27,7 @@ class Line:
     """A connection that is kept alive, and made anew when it breaks; for one thread."""
 
     def __init__(self, port: int) -> None:
-        self._connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=20)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer | None:
         """Sends one request.
@@ -201,7 +201,7 @@ def at_work(port: int, *, clients: int, products: int, shelf: str = "", fresh_ke
     finally:
         over.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
     for thread in threads:
         assert not thread.is_alive(), f"{thread.name} does not end"
         if thread.failure is not None:

@@ -8,7 +8,7 @@ from tests.examples.load import at_work
 from tests.examples.sockets import sharing
 from tests.examples.trial import PRODUCTS, Trial
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.redis]
+pytestmark = [pytest.mark.postgresql, pytest.mark.redis, pytest.mark.timeout(180)]
 
 
 def test_an_order_that_is_sent_again_with_a_new_key_is_found_twice(trial: Trial) -> None:

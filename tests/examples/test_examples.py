@@ -42,7 +42,7 @@ def test_its_page_can_be_typed_in(example: Path, tmp_path: Path) -> None:
     environ = _environ() | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     for command in commands:
         done = subprocess.run(
-            ["sh", "-c", command], env=environ, cwd=home, capture_output=True, text=True, check=False, timeout=60
+            ["sh", "-c", command], env=environ, cwd=home, capture_output=True, text=True, check=False, timeout=90
         )
         assert done.returncode == 0, f"{command}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
     with Gunicorn("", environ=environ, home=home, paths=[home]) as server:

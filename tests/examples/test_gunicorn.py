@@ -10,7 +10,7 @@ import pytest
 from tests.examples.trial import DJANGO, FLASK, Trial
 
 # The limit is for a machine that is busy with other things: alone a trial takes ten seconds.
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
 
 Record = Callable[[str, Any], None]
 

@@ -215,7 +215,7 @@ class Trial:
 
         # What a worker has in its own memory may be a second old; what a write could not reach is removed by then.
         with suppress(AssertionError):
-            until(settled, "all is given back, and every copy is true", seconds=8)
+            until(settled, "all is given back, and every copy is true", seconds=20)
         if self.shop.shelf and (answer := Line(server.port).once("GET", self.shop.shelf)) and answer[0] != 200:
             faults.append(f"{self.shop.shelf} is answered with {answer[0]}")
         holders = server.holders(self.ports)
@@ -235,6 +235,8 @@ class Trial:
             seen = {number: row and Product(row["stock"], row["cents"]) for number, row in rows.items()}
             faults += [f"a worker has no product {number}" for number, product in seen.items() if product is None]
             faults += [f"a worker sees {line}" for line in agreement(truth, seen)]
+        if begun := self.database.open_transactions():
+            faults.append(f"{begun} transactions were begun and not ended")
         return faults + [f"Redis has {line}" for line in agreement(truth, self.copies.products(truth))]
 
     def _told_by_all(self, server: Gunicorn) -> list[dict[str, Any]]:
@@ -260,7 +262,7 @@ class Trial:
     def left_behind(self, server: Gunicorn) -> list[str]:
         """Whether anything is left of the shop after its end."""
         with suppress(AssertionError):
-            until(lambda: not self.database.client_ports() | self.copies.client_ports(), "all are closed", seconds=5)
+            until(lambda: not self.database.client_ports() | self.copies.client_ports(), "all are closed", seconds=15)
         left = {"database": self.database.client_ports(), "Redis": self.copies.client_ports()}
         faults = [
             f"{len(ports)} connections to the {name} have outlived the shop" for name, ports in left.items() if ports

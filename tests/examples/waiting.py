@@ -17,7 +17,7 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def until(asked: Callable[[], T], what: str, *, seconds: float = 20.0) -> T:
+def until(asked: Callable[[], T], what: str, *, seconds: float = 45.0) -> T:
     """Asks again and again.
 
     Args:
