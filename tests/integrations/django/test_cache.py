@@ -18,7 +18,7 @@ from django.test import override_settings
 from tests.integrations.django.caches import cache_on, redis_layer
 from tests.servers import PrivateServer
 from wellwired import Application, providers
-from wellwired.errors import StateError, UnknownProviderError
+from wellwired.errors import StateError, StoreTimeoutError, UnknownProviderError
 from wellwired.integrations.django import container
 from wellwired.integrations.django.cache import StoreCache
 from wellwired.stores import DelegatedStore, Layer, MemoryStore
@@ -256,6 +256,35 @@ class TestAtomicity:
         assert values == [["made"]] * 8 and len(calls) == 1
         values[0].append("changed")
         assert values[1] == ["made"]
+
+    def test_nobody_waits_for_another_for_ever(self) -> None:
+        """Who has waited for as long as the store has patience makes the value for itself."""
+        leading, done = threading.Event(), threading.Event()
+
+        def slow() -> str:
+            leading.set()
+            assert done.wait(20)
+            return "slow"
+
+        with DelegatedStore[Any]([MemoryStore()], patience=0.02) as store, ThreadPoolExecutor(1) as threads:
+            cache = cache_on(store)
+            first = threads.submit(cache.get_or_set, "key", slow)
+            assert leading.wait(20)
+            assert cache.get_or_set("key", lambda: "quick") == "quick" and not cache.has_key("key")
+            done.set()
+            assert first.result() == "slow" == cache.get("key")
+
+    def test_what_the_default_is_out_of_time_for_is_raised(self, cache: StoreCache) -> None:
+        """It is called no second time."""
+        calls: list[int] = []
+
+        def default() -> None:
+            calls.append(1)
+            raise StoreTimeoutError("of another store")
+
+        with pytest.raises(StoreTimeoutError, match="of another store"):
+            cache.get_or_set("key", default)
+        assert calls == [1]
 
 
 @pytest.mark.redis

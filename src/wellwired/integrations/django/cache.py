@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, MEMCACHE_MAX_KEY_LENGTH, InvalidCacheBackendError
 
+from wellwired.errors import StoreTimeoutError
 from wellwired.integrations._cache_keys import ALWAYS_FITS, fitted
 from wellwired.integrations._cache_stores import StoreInContainer
 from wellwired.integrations._cache_values import CacheValues
@@ -177,23 +178,22 @@ class StoreCache(Twins):
 
         The threads of this process that miss a key together have it made once.
         """
-        life = self.get_backend_timeout(timeout)
+        life, mine = self.get_backend_timeout(timeout), _Made(default)
         if life == _AT_ONCE:
             found = self.get(key, MISSING, version)
-            return found if found is not MISSING else _called(default)
+            return mine() if found is MISSING else found
         made, values, store = self.make_and_validate_key(key, version), self._values, self._find()
-        mine: list[Any] = []
-
-        def load(_: str) -> int | bytes:
-            mine.append(_called(default))
-            return values.pack(mine[0])
-
-        packed = store.get_or_load(made, load, ttl=life)
-        if mine:
+        try:
+            packed = store.get_or_load(made, lambda _: values.pack(mine()), ttl=life)
+        except StoreTimeoutError:
+            if mine.called:
+                raise
+            return mine()  # somebody has been making it for longer than the store's patience
+        if mine.called:
             # Somebody may have stored another value meanwhile, which then is the one.
             packed = store.get(made, packed)
         found = values.unpack(packed, MISSING)
-        return found if found is not MISSING else (mine or [_called(default)])[0]
+        return mine() if found is MISSING else found
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """See `get`; what lies in this process's memory is given at once, and only the rest by a thread."""
@@ -306,5 +306,17 @@ def _fault_of(location: str, options: set[str]) -> str:
     return f"a StoreCache takes no options, because {location} has settings of its own; remove {'; '.join(reasons)}"
 
 
-def _called(default: Any) -> Any:
-    return default() if callable(default) else default
+class _Made:
+    """A default, called once if it can be called and is needed."""
+
+    __slots__ = ("_default", "called")
+
+    def __init__(self, default: Any) -> None:
+        self._default, self.called = default, False
+
+    def __call__(self) -> Any:
+        if not self.called:
+            self.called = True
+            if callable(self._default):
+                self._default = self._default()
+        return self._default
