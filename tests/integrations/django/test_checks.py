@@ -177,8 +177,11 @@ def test_scoped_providers_need_the_middleware() -> None:
     """A warning, for what lives for a request is refused where no request has a scope."""
     with override_settings(MIDDLEWARE=[]):
         assert "visit live for a request" in found()["wellwired.W001"][0]
-    with override_settings(MIDDLEWARE=[], WELLWIRED={"CONTAINER": Ring}):
-        assert "wellwired.W001" not in found()
+    with override_settings(MIDDLEWARE=[], WELLWIRED={"CONTAINER": Captive}):
+        assert "visit live for a request" in found()["wellwired.W001"][0]
+    for setting in (None, {"CONTAINER": Ring}):
+        with override_settings(MIDDLEWARE=[], WELLWIRED=setting):
+            assert "wellwired.W001" not in found()
 
 
 def test_the_command_of_django_shows_id_and_hint() -> None:

@@ -65,6 +65,22 @@ def test_a_streamed_body_is_inside_the_scope(told: list[str]) -> None:
     assert told == ["at work True"]
 
 
+def test_an_asynchronous_body_is_inside_the_scope(told: list[str]) -> None:
+    """Also where Django has to read it as a whole."""
+    response = ask_wsgi("/astream")
+    with pytest.warns(Warning, match="asynchronous iterators"):
+        assert b"".join(response) == b"at work True;" * 3
+    response.close()
+    assert (told, log()[-1]) == (["at work True"], "visit 1 ended well")
+
+
+def test_a_body_that_nobody_reads_ends_the_scope() -> None:
+    """As that of a request for headers only."""
+    for number, path in enumerate(["/stream", "/astream", "/file"], 1):
+        ask_wsgi(path).close()
+        assert log()[-1] == f"visit {number} ended well"
+
+
 def test_a_client_that_goes_away_ends_the_scope(told: list[str]) -> None:
     """A server that closes a response before its end closes the body inside the scope, and ends that."""
     response = ask_wsgi("/stream")

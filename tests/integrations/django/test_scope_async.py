@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.test import AsyncClient
+from django.test import AsyncClient, override_settings
 
 from tests.integrations.django.asking import Asked, ask_asgi, log
 from tests.integrations.django.shelf import views
@@ -29,6 +30,22 @@ def told() -> list[str]:
 def test_a_request_has_a_scope(path: str) -> None:
     """One object for a request, in a view of either colour, ended with it."""
     assert json.loads(ask_asgi(path).body)["same"]
+    assert log() == ["opened", "visit 1 ended well"]
+
+
+SCOPE = "wellwired.integrations.django.middleware.request_scope"
+PLAIN = "tests.integrations.django.shelf.middleware.Plain"
+GZIP = "django.middleware.gzip.GZipMiddleware"
+
+
+@pytest.mark.parametrize("middleware", [[PLAIN, SCOPE], [SCOPE, PLAIN], [PLAIN, SCOPE, PLAIN], [GZIP, SCOPE]])
+@pytest.mark.parametrize("path", ["/visit", "/avisit", "/astream"])
+def test_other_middleware_may_have_any_colour(middleware: list[str], path: str) -> None:
+    """The scope goes with the request through the threads that Django then needs, and through what is made of it."""
+    with override_settings(MIDDLEWARE=middleware):
+        body = ask_asgi(path, headers={"accept-encoding": "gzip"} if GZIP in middleware else {}).body
+    body = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+    assert b"true" in body or body == b"at work True;" * 3
     assert log() == ["opened", "visit 1 ended well"]
 
 

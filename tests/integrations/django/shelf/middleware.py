@@ -8,8 +8,9 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 
-__all__ = ["inner", "outer"]
+__all__ = ["Plain", "inner", "outer"]
 
 
 def _act(place: str, request: HttpRequest, response: Any) -> Any:
@@ -47,3 +48,12 @@ def outer(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest],
 def inner(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Inside the scope."""
     return _around("inner", get_response)
+
+
+class Plain(MiddlewareMixin):
+    """Of one colour only, as older middleware is; Django changes threads for it."""
+
+    async_capable = False
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Looks at a request."""
