@@ -96,6 +96,14 @@ class LastWins(MemoryStore):
         return list(items)
 
 
+class Careless(MemoryStore):
+    """Sets what it ought to exchange."""
+
+    def swap(self, key: str, entry: Entry[Any], token: Any, /) -> bool:
+        self.set_many({key: entry})
+        return True
+
+
 class Exposing(MemoryStore):
     """Serves what is stale to everybody."""
 
@@ -146,6 +154,10 @@ class TestForgetting(Suite):
 
 class TestLastWins(Suite):
     kind = LastWins
+
+
+class TestCareless(Suite):
+    kind = Careless
 
 
 class TestExposing(Suite):
