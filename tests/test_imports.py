@@ -52,7 +52,16 @@ PROBED = {
 }
 """What those dependencies look for and can do without. wellwired itself must not: see the test of its own imports."""
 
-ROOMS = ["wellwired", "wellwired.settings", "wellwired.handlers", "wellwired.middleware", "wellwired.containers"]
+ROOMS = [
+    "wellwired",
+    "wellwired.settings",
+    "wellwired.handlers",
+    "wellwired.middleware",
+    "wellwired.stores",
+    "wellwired.writers",
+    "wellwired.containers",
+    "wellwired.testing",
+]
 
 SCRIPT = """
 import importlib, json, sys
@@ -129,12 +138,12 @@ def closure(name: str) -> set[str]:
     return found
 
 
-def test_what_the_root_loads_names_no_other_package_at_its_top() -> None:
+def test_what_the_rooms_load_names_no_other_package_at_its_top() -> None:
     """Not even inside a `try`: a probe would tie what works to what happens to be installed."""
     known = modules()
     named = {
         (module, foreign.partition(".")[0])
-        for module in closure("wellwired")
+        for module in set().union(*map(closure, ROOMS))
         for foreign in imports(ast.parse(known[module].read_text()), only_outside_functions=True)
     }
     assert {(m, f) for m, f in named if f and f not in CORE and f not in sys.stdlib_module_names} == set()

@@ -1,4 +1,4 @@
-"""The application whose tests the tests of the plugin are: one of everything, and nothing behind any of its addresses."""
+"""The application that the tests of the plugin test: one of everything, and nothing behind any of its addresses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def settings(**groups: Any) -> ShopSettings:
         "writes": {"backoff_base": 0.001, "backoff_cap": 0.002},
         "log": {"level": "CRITICAL"},
     }
-    return ShopSettings(_environ={}, _env_file=None, **{**facts, **groups})
+    return ShopSettings.load(_environ={}, _env_file=None, **{**facts, **groups})
 
 
 class Mail:

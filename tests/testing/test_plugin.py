@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.testing.shop import DEAD, Shop, orders, settings
+from tests.testing.shop import Shop, orders, settings
 from wellwired.clock import SYSTEM
 from wellwired.containers.container import ContainerInstance
 from wellwired.testing import Faults, RecordedWrites, VirtualClock

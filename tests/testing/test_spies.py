@@ -111,7 +111,11 @@ def test_two_spies_and_a_fault_on_one_object(shop: Any, wellwired_spy: Put, well
     ("words", "error", "why"),
     [
         (("writers.sql.mian",), UnknownProviderError, "sql.main"),
-        (("handlers", "order"), UnknownProviderError, "no handler of 'order'; there are: mail_send, order_add, value_s"),
+        (
+            ("handlers", "order"),
+            UnknownProviderError,
+            "no handler of 'order'; there are: mail_send, order_add, value_s",
+        ),
         (("stores.prices", "redis"), UnknownProviderError, "it has memory, redis.cache, sql.main"),
         (("desk", "memory"), StateError, "no layered store"),
     ],

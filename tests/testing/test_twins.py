@@ -119,9 +119,7 @@ def test_what_is_overridden_already_stays() -> None:
 
 def test_each_database_is_its_own() -> None:
     """Two databases share nothing, and another container has others; a Redis likewise."""
-    two = settings(
-        sql={name: {"url": f"postgresql://u:p@{DEAD}/x"} for name in ("main", "other")}
-    )
+    two = settings(sql={name: {"url": f"postgresql://u:p@{DEAD}/x"} for name in ("main", "other")})
     shops: list[Any] = [Shop(settings=two), Shop(settings=two)]
     seen = []
     for shop in shops:

@@ -137,7 +137,9 @@ def test_a_rolled_back_transaction_wrote_nothing(manager: WriteManager, writes: 
     writes.assert_nothing_written()
 
 
-def test_the_message_shows_what_was_written(manager: WriteManager, writer: MemoryWriter, writes: RecordedWrites) -> None:
+def test_the_message_shows_what_was_written(
+    manager: WriteManager, writer: MemoryWriter, writes: RecordedWrites
+) -> None:
     """Whoever reads the report sees the difference, and needs no debugger."""
     with pytest.raises(AssertionError, match=r"no write of a b took effect.*one at least should.*nothing was written"):
         writes.assert_wrote("a", "b")

@@ -186,7 +186,8 @@ def _wellwired_stage(request: pytest.FixtureRequest, wellwired_container_source:
     from wellwired.testing._stage import staged
 
     wanted = {name.removeprefix("wellwired_") for name in request.fixturenames}
-    left = request.node.stash[_LEFT] = []
+    left: list[str] = []
+    request.node.stash[_LEFT] = left
     with ExitStack() as stack:
         try:
             stage = stack.enter_context(staged(wellwired_container_source, marked(request.node), wanted, left))
