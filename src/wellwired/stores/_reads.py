@@ -112,8 +112,53 @@ class Reads:
         lacking: Sequence[Walk] = list(walks.values())
         if stack.absences is not None and not loading:
             lacking = _unremembered(lacking, stack.absences)
-        failures: dict[int, Failure] = {}
-        for rung in stack.rungs:
+        return walks, self._walk_on_many(lacking, 0, {}, until, loading=loading)
+
+    def values(self, keys: Sequence[str], until: Deadline | None = None) -> dict[str, Any]:
+        """The values of those keys that have one.
+
+        Args:
+            keys: the keys, each once.
+            until: as for `walk`.
+
+        Raises:
+            StoreError: as `walk_many` gives it.
+        """
+        stack, rung = self._stack, self._stack.rungs[0]
+        ordinary = until is None and stack.absences is None and not rung.doubts.any
+        if rung.brief is None or not ordinary or not keys:
+            walks, error = self.walk_many(keys, until)
+        else:
+            tickets = [stack.fence.ticket(key) for key in keys] if len(stack.rungs) > 1 else [0] * len(keys)
+            before = stack.now()
+            answer = stack.insist(rung, "get_many", rung.brief, keys)
+            if not isinstance(answer, Failure) and answer[0] is not None:
+                rung.hits += len(keys)
+                return dict(zip(keys, answer[0], strict=True))
+            walks = {key: Walk(key, ticket) for key, ticket in zip(keys, tickets, strict=True)}
+            lacking: Sequence[Walk] = list(walks.values())
+            if isinstance(answer, Failure):
+                for walk in lacking:
+                    walk.tokens.append(UNASKED)
+                error = self._walk_on_many(lacking, 1, {0: answer})
+            else:
+                error = self._walk_on_many(_note_many(lacking, rung, answer[1], before)[1], 1, {})
+        if error is not None:
+            raise error
+        return {key: walk.entry.value for key, walk in walks.items() if walk.entry is not None}
+
+    def _walk_on_many(
+        self,
+        lacking: Sequence[Walk],
+        start: int,
+        failures: dict[int, Failure],
+        until: Deadline | None = None,
+        *,
+        loading: bool = False,
+    ) -> StoreError | None:
+        """Goes on with walks from some layer down; as `walk_on`, and answers as `walk_many`."""
+        stack = self._stack
+        for rung in stack.rungs[start:]:
             if not lacking:
                 break
             before = stack.now()
@@ -132,8 +177,8 @@ class Reads:
             for walk in () if loading else lacking:
                 self._nothing(walk)
         elif lacking and not self.stand_in(lacking, failures[index].error, until):
-            return walks, stack.refusal(stack.rungs[index], "get_many", failures[index])
-        return walks, None
+            return stack.refusal(stack.rungs[index], "get_many", failures[index])
+        return None
 
     def stand_in(self, walks: Sequence[Walk], error: Exception, until: Deadline | None = None) -> bool:
         """Has values beyond their fresh life stand in for what could not be had; whether there was one for every key.

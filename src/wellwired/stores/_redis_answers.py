@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from io import SEEK_END, BytesIO
 from typing import Any, Final
 
@@ -54,7 +55,10 @@ def answer(connection: Any) -> Any:
     if kept is None:
         return connection.read_response(disable_decoding=True)
     try:
-        return _value(connection._sock.recv)
+        said = _value(connection._sock.recv)
+        if interval := connection.health_check_interval:
+            connection.next_health_check = time.monotonic() + interval  # it has just been found to be well
+        return said
     except _Other as other:
         (data,) = other.args
     except BaseException as error:  # noqa: BLE001 - raised again; whatever it is, an answer may still be on its way
@@ -68,7 +72,7 @@ def answer(connection: Any) -> Any:
 def _buffer(connection: Any) -> Any:
     """What the connection's parser keeps what has arrived in, if that is empty and of the kind that is known here."""
     parser: Any = getattr(connection, "_parser", None)
-    if type(parser) not in _PARSERS or type(connection._sock) not in _SOCKETS or connection.health_check_interval:
+    if type(parser) not in _PARSERS or type(connection._sock) not in _SOCKETS:
         return None
     kept = getattr(parser._buffer, "_buffer", None)
     if type(kept) is not BytesIO or kept.tell():
@@ -109,9 +113,9 @@ def _received(receive: Callable[[int], bytes]) -> bytes:
     return data
 
 
-def _values(  # noqa: PLR0915 - a call for every value is what this is there to save
+def _values(  # noqa: C901, PLR0915 - a call for every value is what this is there to save
     data: bytes, receive: Callable[[int], bytes]
-) -> list[bytes | None]:
+) -> Sequence[bytes | None]:
     """The values of a list that `data` is the beginning of."""
     find, size = data.find, len(data)
     values: list[bytes | None] = []
@@ -120,6 +124,12 @@ def _values(  # noqa: PLR0915 - a call for every value is what this is there to 
     if end < 0:
         raise _Other(data)
     at, count = end + 2, int(data[1:end])
+    pieces = data.split(b"\r\n")
+    # Where all is there and no value has a line's end in it, every other piece is a value, after its length.
+    if len(pieces) == 2 * count + 2 and not pieces[-1]:
+        whole = pieces[2::2]
+        if [b"$%d" % length for length in map(len, whole)] == pieces[1:-1:2]:
+            return whole
     while len(values) < count:
         end = find(b"\r\n", at)
         stop = -1

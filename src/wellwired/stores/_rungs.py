@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import structlog
 
@@ -71,9 +71,24 @@ class Failure:
     error: Exception
 
 
+@runtime_checkable
+class _Brief(Protocol):
+    """The ability to give the values of many keys without an entry for each."""
+
+    def read_values(self, keys: Sequence[str], /) -> tuple[list[Any] | None, Mapping[str, Answer]]:
+        """The values of all keys in order, if nothing else is to be said of any; otherwise None, and all there is."""
+        ...
+
+
 def _plain(layer: Layer) -> bool:
     """Whether a layer has no limits, no breaker and no stale lives."""
     return layer.time_limit is None and layer.breaker is None and not layer.stale
+
+
+def _brief(layer: Layer) -> Callable[[Sequence[str]], tuple[list[Any] | None, Mapping[str, Answer]]] | None:
+    """How a layer gives the values of many keys without an entry for each, if it can and is asked without a limit."""
+    plain = _plain(layer) and layer.soft_limit is None
+    return layer.store.read_values if plain and isinstance(layer.store, _Brief) else None
 
 
 class Rung:
@@ -102,16 +117,20 @@ class Rung:
         self.atomic, self.adds = isinstance(layer.store, Atomic), isinstance(layer.store, Adds)
         self._stale = layer.store if isinstance(layer.store, KeepsStale) else None
         self._timed = layer.store if isinstance(layer.store, Timed) else None
-        self.keeps_stale = self._stale is not None
         # Tags travel with entries, and a single value is set without one.
         self.tagged = isinstance(layer.store, Tagged) and self._many is not None
         self.local = isinstance(layer.store, MemoryStore)
-        # Nothing about it needs to be noted, limited or asked: what its fills cost is all that a fill costs.
+        # Nothing about its fills needs to be noted, limited or asked: what they cost is all that a fill costs.
         self.quick = type(layer.store) is MemoryStore and self.writable and _plain(layer)
+        self.brief = _brief(layer) if index == 0 else None
         self.limit, self.soft_limit, self.spare = layer.time_limit, layer.soft_limit, layer.stale
         self.callers = Callers(f"wellwired-{store}-{layer.name}", layer.callers)
         self.breaker = None if layer.breaker is None else Breaker(layer.breaker)
-        self.fenced, self.ordered = self._fenced is not None, self._ordered is not None
+        self.keeps_stale, self.fenced, self.ordered = (
+            self._stale is not None,
+            self._fenced is not None,
+            self._ordered is not None,
+        )
         self._now = clock.monotonic
         self.hits = self.misses = self.failures = self.fills = self.refused = 0
         self.timeouts = self.skipped = self.stale = 0
