@@ -293,6 +293,21 @@ def test_overtaken_for_too_long_it_gives_up(virtual_clock: VirtualClock) -> None
     assert len(set(virtual_clock.naps)) > 5 and max(virtual_clock.naps) <= 0.1
 
 
+def test_a_slow_function_that_was_overtaken_once_is_called_again(virtual_clock: VirtualClock) -> None:
+    """However long it took: the patience begins when others have overtaken it."""
+    truth = MemoryStore(clock=virtual_clock)
+    store, calls = stack(truth, clock=virtual_clock, patience=1.0), list[Any]()
+
+    def slow(value: Any) -> Any:
+        calls.append(value)
+        virtual_clock.advance(60.0)
+        if len(calls) == 1:
+            truth.set("n", 10)
+        return plus_one(value)
+
+    assert store.update("n", slow) == 11 and calls == [MISSING, 10]
+
+
 def test_threads_lose_no_change() -> None:
     """Eight threads count to 200 each on four keys: every count is exact, and they hardly get in one another's way."""
     truth = AtomicFake()

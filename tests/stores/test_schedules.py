@@ -425,6 +425,8 @@ def writes(world: World, key: str) -> None:
         does[how]()
     except LayerError:
         blameless(world, op)
+    except StoreTimeoutError:
+        gave_up(world, key, op)
     world.finish(op)
 
 
@@ -453,13 +455,18 @@ def changes(world: World, key: str) -> None:
     except LayerError:
         blameless(world, op)
     except StoreTimeoutError:
-        if world.clock.monotonic() - op.began_at < 29.0 or any(state.op is op for state in world.history[key]):
-            raise Violation(f"{how} gave up before its time, or had changed something") from None
+        gave_up(world, key, op)
     else:
         op.end = world.scheduler.steps
         answered(world, key, how, answer, op)
     world.finish(op)
     replaced(world, key, how, seen, op, kept=kept)
+
+
+def gave_up(world: World, key: str, op: Op) -> None:
+    """An operation that others overtook for too long has been patient, and has changed nothing."""
+    if world.clock.monotonic() - op.began_at < 29.0 or any(state.op is op for state in world.history[key]):
+        raise Violation(f"{op.what} gave up before its time, or had changed something")
 
 
 def answered(world: World, key: str, how: str, answer: Any, op: Op) -> None:

@@ -71,8 +71,8 @@ class Changeable(Generic[V]):
             ttl: seconds that the new value may be served at most, None for ever, or `KEEP` for the life, fresh and
                 stale, that the old one has left. An `Entry` keeps its own; a ttl here can only shorten that. A plain
                 value keeps the tags that there are.
-            deadline: seconds, or by when the primary has to be asked for the last time; without one it is tried for
-                the store's `patience`.
+            deadline: seconds, or by when the primary has to be asked for the last time; without one it is tried again
+                for the store's `patience`, from when it was first overtaken.
 
         Returns:
             The value that is there afterwards.
@@ -112,10 +112,10 @@ class Changeable(Generic[V]):
         return there
 
     def get_set(self, key: str, value: V, default: Any = None, *, ttl: float | None = None) -> V | Any:
-        """Stores the value and gives the one that the primaries had before.
+        """Stores the value and gives the one that the primaries had before; no two calls get the same old value.
 
-        Calls for one key take turns in this process, so no two of them get the same old value; writes by other
-        processes may come in between.
+        That holds between processes if the store has a single primary that is `Atomic`. With any other, calls for one
+        key take turns in this process, and writes by other processes may come in between.
 
         Args:
             key: the key.

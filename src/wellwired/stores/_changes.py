@@ -37,7 +37,7 @@ class Changes:
     Args:
         stack: the layers.
         writes: how to write them.
-        patience: seconds for which a change is tried again while others overtake it; None for as long as it takes.
+        patience: seconds for which a change is tried again once others have overtaken it; None for as long as it takes.
     """
 
     def __init__(self, stack: Stack, writes: Writes, patience: float | None) -> None:
@@ -88,6 +88,18 @@ class Changes:
         current, _ = self._exchange(StoreVerb.TOUCH, key, decide, None)
         return current is not None
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is a single primary, and it can exchange: then it says what was there before."""
+        primaries = self._stack.plan.primaries
+        rung = self._stack.rungs[primaries[0]]
+        return len(primaries) == 1 and rung.atomic and rung.writable
+
+    def get_set(self, key: str, value: Any, ttl: float | None) -> Entry[Any] | None:
+        """Stores a value and gives what it has replaced."""
+        current, _ = self._exchange(StoreVerb.GET_SET, key, lambda _: Wanted(value, ttl), None)
+        return current
+
     # --- within
 
     def _exchange(
@@ -95,7 +107,7 @@ class Changes:
     ) -> tuple[Entry[Any] | None, Wanted | None]:
         """Looks, decides and exchanges until nobody comes between; what was there, and what is there instead."""
         stack, rung = self._stack, self._deciding(verb)
-        began, attempt = stack.now(), 0
+        attempt, overtaken = 0, 0.0
         with stack.courtesy.offered(key, _COURTESY):
             while True:
                 looked = stack.now()
@@ -110,20 +122,22 @@ class Changes:
                 if self._writes.exchange(verb, key, wanted, rung, take, looked=looked):
                     return current, wanted
                 attempt += 1
-                self._rest(verb, rung, attempt, began, until)
+                # The time that the first attempt took is the caller's own.
+                overtaken = overtaken if attempt > 1 else stack.now()
+                self._rest(verb, rung, attempt, overtaken, until)
 
-    def _rest(self, verb: StoreVerb, rung: Rung, attempt: int, began: float, until: Deadline | None) -> None:
+    def _rest(self, verb: StoreVerb, rung: Rung, attempt: int, overtaken: float, until: Deadline | None) -> None:
         """Waits a little before another attempt, if there is time for one."""
         stack = self._stack
-        spent = stack.now() - began
+        spent = stack.now() - overtaken
         left = None if self._patience is None else self._patience - spent
         left = left if until is None else shorter(left, until.left())
         seconds = pause(attempt, random.random())
         if left is not None and seconds >= left:
             raise StoreTimeoutError(
-                f"{verb} of a key of store {stack.name} was overtaken by other writers {attempt} times in {spent:.3g} s"
-                f" and given up; nothing was changed in {rung.name}. Allow more patience, or spread what is changed so"
-                f" often over several keys"
+                f"{verb} of a key of store {stack.name} was overtaken by other writers {attempt} times and given up "
+                f"{spent:.3g} s after the first; nothing was changed in {rung.name}. Allow more patience, or spread "
+                f"what is changed so often over several keys"
             )
         stack.clock.sleep(seconds)
 

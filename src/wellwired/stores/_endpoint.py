@@ -18,7 +18,6 @@ from wellwired.stores._writes import Writes
 from wellwired.stores.changing import KEEP
 from wellwired.stores.loading import LoadPolicy
 from wellwired.stores.lookups import Absent, Failed, Hit, Lookup, Miss
-from wellwired.stores.protocols import Entry
 from wellwired.stores.receipts import Receipt
 
 __all__ = ["Endpoint", "checked_key", "checked_tags"]
@@ -146,9 +145,8 @@ class Endpoint:
         return self.many_loads.get_or_load_many(keys, options["loader"], ttl, options.get("timeout"))
 
     def _get_set(self, operation: StoreOperation) -> Any:
-        old: Entry[Any] | None = self.loads.get_set(
-            checked_key(operation.key), operation.value, _checked_ttl(operation.ttl)
-        )
+        way = self.changes if self.changes.alone else self.loads
+        old = way.get_set(checked_key(operation.key), operation.value, _checked_ttl(operation.ttl))
         if old is None:
             raise NotFound(operation.key)
         return old.value
