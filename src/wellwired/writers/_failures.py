@@ -77,7 +77,7 @@ def write_error(
         native: the backend's own code.
         message: words of the caller's own instead of the usual ones.
     """
-    text = message or _WORDS[verdict.reason]
+    text = message or _WORDS.get(verdict.reason) or f"the backend refused it ({verdict.reason}); see the cause"
     if verdict.code is ErrorCode.TIMEOUT and verdict.reason not in ("deadline", "pool"):
         text = f"the deadline passed before COMMIT was sent, and nothing was applied: {text}"
     return wrap(

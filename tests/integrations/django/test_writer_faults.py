@@ -257,13 +257,11 @@ class TestServers:
                 assert (error.outcome, error.phase) == (Outcome.UNKNOWN, Phase.COMMIT)  # noqa: PT017
             assert set(done) <= set(balances(alias))
 
-    def test_what_is_lost_after_the_commit_is_no_error(
-        self, alias: Alias, proxied: tuple[Proxy, DjangoWriter]
-    ) -> None:
+    def test_what_is_lost_after_the_commit_is_no_error(self, alias: Alias, proxied: tuple[Proxy, DjangoWriter]) -> None:
         """Django goes on after COMMIT was answered, and may lose the connection there: a success, with what follows."""
         if alias.kind == "postgresql":
             pytest.skip("psycopg sends nothing after COMMIT")
-        import MySQLdb
+        import MySQLdb  # type: ignore[import-untyped]
 
         proxy, writer = proxied
         seen: list[str] = []
@@ -364,7 +362,7 @@ class TestPrivateServers:
             assert write(writer, payload={"id": 3, "balance": 0}).success
 
     def test_a_server_that_freezes_in_a_block_hangs_nobody(self, server: PrivateServer) -> None:
-        """The write ends at its deadline; the block's roll-back goes to a connection that is dropped, not waited for."""
+        """The write ends at its deadline, and so does its block, whose connection has been dropped."""
         with ledger(server.url) as alias:
             writer = DjangoWriter(alias.name)
             deadline = Deadline.after(0)

@@ -42,6 +42,7 @@ class Lines:
         self.lines: list[dict[str, Any]] = []
 
     def info(self, event: str, /, **fields: Any) -> None:
+        """Keeps a line."""
         self.lines.append({"event": event, **fields})
 
     warning = error = info
@@ -316,7 +317,7 @@ class TestWhatFails:
         assert not write(writer, payload={"id": 8, "balance": 0}).pending
 
     def test_manual_transactions_are_refused(self, alias: Alias, writer: DjangoWriter) -> None:
-        """With autocommit off nobody can say when a write would be committed, and nothing of the caller's is touched."""
+        """With autocommit off nobody can say when a write is committed; nothing of the caller's is touched."""
         transaction.set_autocommit(False, using=alias.name)
         try:
             Account.objects.using(alias.name).create(id=5, balance=5)
@@ -339,7 +340,7 @@ class TestConflicts:
     """Other transactions in the way of a write inside a block."""
 
     def test_a_deadlock_is_retried_only_if_a_savepoint_undid_it(self, alias: Alias) -> None:
-        """On PostgreSQL the block goes on; on MySQL it is gone with all that was in it, and nobody tries again in it."""
+        """On PostgreSQL the block goes on; on MySQL it is gone, and nobody tries again in it."""
         Account.objects.using(alias.name).bulk_create([Account(id=n, balance=0) for n in (1, 2)])
         met, tries = threading.Barrier(2, timeout=20), list[int]()
 

@@ -1,10 +1,10 @@
-"""What the tests of the Django writer share: models, aliases on fresh databases, requests, and threads that must end."""
+"""What the tests of the Django writer share: models, aliases on fresh databases, and requests."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,9 +19,9 @@ from wellwired.integrations.django.writer import DjangoWriter, create_key_table
 from wellwired.operations import WriteRequest, WriteResult
 
 try:
-    import MySQLdb  # noqa: F401 - mysqlclient, where it is installed
+    import MySQLdb  # type: ignore[import-untyped]  # noqa: F401 - mysqlclient, where it is installed
 except ModuleNotFoundError:
-    import pymysql
+    import pymysql  # type: ignore[import-untyped]
 
     pymysql.install_as_MySQLdb()
 
@@ -37,6 +37,8 @@ class Account(models.Model):
     balance = models.IntegerField()
 
     class Meta:
+        """Of no installed app: its table is made for each test."""
+
         app_label = "writer_kit"
         constraints = [models.CheckConstraint(condition=models.Q(balance__gte=0), name="no_debts")]  # noqa: RUF012
 
@@ -47,6 +49,8 @@ class Owner(models.Model):
     account = models.ForeignKey(Account, models.PROTECT)
 
     class Meta:
+        """Of no installed app: its table is made for each test."""
+
         app_label = "writer_kit"
 
 
@@ -56,6 +60,8 @@ class Entry(models.Model):
     text = models.CharField(max_length=100)
 
     class Meta:
+        """Of no installed app: its table is made for each test."""
+
         app_label = "writer_kit"
 
 
@@ -116,7 +122,7 @@ class Alias:
             if connection.closed_in_transaction:
                 connection.connection = None
         for name in self._names:
-            if hasattr(connections._connections, name):
+            with suppress(AttributeError):  # this thread has not asked for it
                 del connections[name]
             del connections.settings[name]
         self.engine.dispose()
@@ -157,7 +163,7 @@ def _settings(url: URL, more: dict[str, Any]) -> dict[str, Any]:
     return given | more
 
 
-def on(alias: str) -> BaseDatabaseWrapper:
+def on(alias: str) -> Any:
     """This thread's connection."""
     return connections[alias]
 

@@ -38,6 +38,7 @@ from wellwired.writers._native import native_code
 from wellwired.writers.classification import Speed, Verdict, find_rule
 
 if TYPE_CHECKING:
+    from wellwired.integrations.django._writer_bounds import Bounds
     from wellwired.integrations.django._writer_ground import DjangoGround
 
 __all__ = ["DjangoTransaction"]
@@ -96,28 +97,13 @@ class DjangoTransaction:
 
     def open(self) -> BaseDatabaseWrapper:
         """Takes this thread's connection, makes it anew if it must be, and begins."""
-        ground, deadline = self._ground, self._deadline
+        ground = self._ground
         connection = self._connection = ground.connection()
         _synchronous()
         self._place = place_of(connection, durable=ground.require_durable)
-        way = None
-        if self._place is Place.OWN:
-            self.phase = Phase.CHECKOUT
-            try:
-                way = ground.bounds.reach(connection, deadline)
-            except CheckoutLateError:
-                raise StoppedError(_NO_CONNECTION, _NO_TIME_WORDS) from None
-        self.phase = Phase.BEGIN
-        self._driver = connection.connection
-        try:
-            self._leash = ground.bounds.leash(connection, deadline, way)
-        except CheckoutLateError:
-            raise StoppedError(TOO_LATE, _NO_TIME_WORDS) from None
-        finally:
-            if way is not None:
-                way.end()  # the leash has taken over what it watches, if there is one
+        self._reach(connection, ground.bounds)
         self._enter(connection)
-        if deadline.passed:
+        if self._deadline.passed:
             raise StoppedError(TOO_LATE, _NO_TIME_WORDS)
         self.phase = Phase.EXECUTE
         return connection
@@ -238,6 +224,22 @@ class DjangoTransaction:
         except Exception as error:  # noqa: BLE001 - the write is what it is, whatever the connection says
             return f"the connection was not left as it was found: {type(error).__name__}"
         return ""
+
+    def _reach(self, connection: BaseDatabaseWrapper, bounds: Bounds) -> None:
+        way = None
+        try:
+            if self._place is Place.OWN:
+                self.phase = Phase.CHECKOUT
+                way = bounds.reach(connection, self._deadline)
+            self.phase = Phase.BEGIN
+            self._driver = connection.connection
+            self._leash = bounds.leash(connection, self._deadline, way)
+        except CheckoutLateError:
+            verdict = _NO_CONNECTION if self.phase is Phase.CHECKOUT else TOO_LATE
+            raise StoppedError(verdict, _NO_TIME_WORDS) from None
+        finally:
+            if way is not None:
+                way.end()  # the leash has taken over what it watches, if there is one
 
     def _enter(self, connection: BaseDatabaseWrapper) -> None:
         block = transaction.atomic(using=self._ground.alias)
