@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,8 +12,9 @@ from werkzeug.test import TestResponse
 
 from shop import tables
 from shop.containers import Shop
-from wellwired.errors import BackendError, LayerError, Outcome, Phase, Retry, WriteTimeoutError
+from wellwired.errors import BackendError, Phase
 from wellwired.stores import DelegatedStore, MemoryStore
+from wellwired.testing import Faults, RecordedWrites
 from wellwired.writers import MemoryWriter
 
 TEA, LAST_CUP = 1, 3
@@ -106,40 +107,46 @@ def test_views_are_counted(client: FlaskClient) -> None:
     assert client.get("/products/9").status_code == 404
 
 
-def test_a_page_does_without_its_counter(client: FlaskClient, shop: Shop) -> None:
-    """A Redis that is away costs the number, not the page."""
-    fake = MemoryWriter("redis.cache", records_all=True)
-    fake.fail_next(BackendError("away", reason="connection"))
-    with shop.overriding({"writers.redis.cache": fake}):
-        page = client.get(f"/products/{TEA}").get_json()
+def test_a_page_does_without_redis(client: FlaskClient, shop: Shop, wellwired_faults: Faults) -> None:
+    """A Redis that is away costs the number of views, not the page."""
+    wellwired_faults.writer("redis.cache").dead()
+    wellwired_faults.dead("stores.products", "redis.cache")
+    page = client.get(f"/products/{TEA}").get_json()
     assert (page["name"], page["views"]) == ("tea", None)
-    assert [request.type for request in fake.tried] == ["view_count"]
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "outcome"),
-    [
-        (
-            BackendError(
-                "no answer", outcome=Outcome.UNKNOWN, retry=Retry.IF_IDEMPOTENT, phase=Phase.COMMIT, reason="commit"
-            ),
-            503,
-            "UNKNOWN",
-        ),
-        (WriteTimeoutError("too late", retry=Retry.SAFE, phase=Phase.EXECUTE), 503, "NOT_APPLIED"),
-        (BackendError("a mistake", phase=Phase.EXECUTE), 500, "NOT_APPLIED"),
-    ],
+    ("code", "outcome"), [("BACKEND", "UNKNOWN"), ("TIMEOUT", "NOT_APPLIED"), ("BACKEND", "NOT_APPLIED")]
 )
-def test_a_failed_order_is_told_with_its_outcome(
-    client: FlaskClient, shop: Shop, error: BackendError, status: int, outcome: str
+def test_an_order_that_failed_is_sent_again(
+    client: FlaskClient, shop: Shop, wellwired_faults: Faults, code: str, outcome: str
 ) -> None:
-    """503 is to be sent again with the same key; what became of this try is in the body."""
+    """503 is to be sent again with the same key, also if nobody knows what became of it; then it is there once."""
+    wellwired_faults.writer("sql.main").fails(code, outcome, times=3)  # as often as the manager tries
+    answer = place(client)
+    assert (answer.status_code, answer.get_json()["outcome"]) == (503, outcome)
+    assert answer.headers["Retry-After"] == "1"
+    assert place(client).status_code == 201
+    assert stock(shop) == 498
+
+
+def test_a_mistake_in_the_shop_is_not_to_be_sent_again(client: FlaskClient, shop: Shop) -> None:
+    """A handler that fails will fail again: 500, and nothing was applied."""
     fake = MemoryWriter("sql.main", records_all=True, keeps_keys=True)
-    fake.fail_next(*[error] * 3)
+    fake.fail_next(BackendError("a mistake", phase=Phase.EXECUTE))
     with shop.overriding({"writers.sql.main": fake}):
         answer = place(client)
-    assert (answer.status_code, answer.get_json()["outcome"]) == (status, outcome)
-    assert ("Retry-After" in answer.headers) is (status == 503)
+    assert (answer.status_code, answer.get_json()["outcome"]) == (500, "NOT_APPLIED")
+    assert "Retry-After" not in answer.headers
+
+
+def test_a_page_writes_nothing_but_its_counter(
+    client: FlaskClient, shop: Shop, wellwired_writes: RecordedWrites
+) -> None:
+    """What went through the write manager is recorded."""
+    client.get(f"/products/{TEA}")
+    wellwired_writes.assert_wrote("redis.cache", "view_count", payload={"key": f"shop:views:{TEA}"}, times=1)
+    wellwired_writes.assert_nothing_written("sql.main")
 
 
 def test_the_database_is_asked_once_for_many_pages(client: FlaskClient, shop: Shop) -> None:
@@ -151,17 +158,9 @@ def test_the_database_is_asked_once_for_many_pages(client: FlaskClient, shop: Sh
     assert client.get("/products/7").status_code == 404
 
 
-class DeadStore(MemoryStore):
-    """A primary that does not answer."""
-
-    def get(self, key: str, /) -> NoReturn:
-        """Fails."""
-        raise LayerError("table.products", f"get of {key}", "gone")
-
-
-@pytest.mark.wellwired_override({"stores.products": DelegatedStore[Any]([DeadStore()])})
-def test_no_database_and_no_copy_is_no_page(client: FlaskClient) -> None:
+def test_no_database_and_no_copy_is_no_page(client: FlaskClient, shop: Shop, wellwired_faults: Faults) -> None:
     """What nobody can answer is unavailable, and not absent."""
+    wellwired_faults.dead("stores.products", "table.products")
     assert client.get(f"/products/{TEA}").status_code == 503
 
 
