@@ -297,7 +297,7 @@ def test_a_slow_writer_is_late(shop: Any) -> None:
 )
 def test_what_no_writer_does_is_refused(shop: Any, faults: Faults, code: str, outcome: str, applied: Any) -> None:
     """A TIMEOUT is never applied, and what is applied is never told not to be."""
-    with pytest.raises(ValueError, match="outcome|no writer fails"):
+    with pytest.raises(ValueError, match=r"outcome|no writer fails"):
         faults.writer("sql.main").fails(code, outcome, applied=applied)
 
 

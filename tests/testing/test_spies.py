@@ -198,7 +198,7 @@ def test_an_object_without_a_dictionary_can_be_intercepted() -> None:
 
 def test_what_cannot_be_intercepted_says_so() -> None:
     """Objects of builtin classes."""
-    with pytest.raises(StateError, match="a dict cannot be intercepted .* override it"), intercepted({}, print):
+    with pytest.raises(StateError, match=r"a dict cannot be intercepted .* override it"), intercepted({}, print):
         pass
 
 

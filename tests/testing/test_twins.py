@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.testing.shop import DEAD, Mail, Shop, orders, place, settings
-from wellwired import Container, MemoryStore, WriteRequest, providers
+from wellwired import Container, Entry, MemoryStore, WriteRequest, providers
 from wellwired.errors import BackendError, StateError
 from wellwired.stores.redis import RedisStore
 from wellwired.stores.sql import SQLStore
@@ -86,15 +86,15 @@ def test_what_is_built_on_a_twin_stays_real() -> None:
         assert type(layer) is SQLStore
         layer.create_table()
         layer.set("a", 1)
-        assert layer.get("a").value == 1
+        assert layer.get("a") == Entry(1)
 
 
 def test_lists_of_another_kind_are_swapped_too() -> None:
     """However an application declares its writers and layers."""
 
     class Other(Shop):
-        own_writers = providers.Singleton(lambda: [Mail()])
-        own_layers = providers.Singleton(lambda: {"loader.labels": MemoryStore(share=True)})
+        own_writers = providers.Singleton(lambda: [Mail()])  # type: ignore[assignment]
+        own_layers = providers.Singleton(lambda: {"loader.labels": MemoryStore()})  # type: ignore[assignment]
 
     other: Any = Other()
     with other.overriding(in_memory(other)), other:
