@@ -2,8 +2,8 @@
 
 The frameworks' own applications are called as a server calls them, without a network: a plain view, the same with the
 scope around it, with an object of the container injected, and with one that lives for the request and has an end.
-Blocks of requests are done in turns, and lower deciles are divided and subtracted, as in `benchmarks.turns`; the
-process is pinned to one core.
+Blocks of requests are done in turns, and lower deciles of single requests are divided and subtracted, as in
+`benchmarks.turns`; the process is pinned to one core.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.conf import settings
 
 from wellwired import Container, Provide, inject, providers
 
-BLOCK, ROUNDS = 50, 200
+BLOCK, ROUNDS = 50, 100
 
 Ask = Callable[[], Any]
 
@@ -191,11 +191,11 @@ def measure(works: dict[str, Ask]) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(ROUNDS + 4):
         for name, ask in works.items():
-            began = time.perf_counter()
             for _ in range(BLOCK):
+                began = time.perf_counter()
                 ask()
-            if turn >= 4:
-                taken[name].append((time.perf_counter() - began) / BLOCK * 1e6)
+                if turn >= 4:
+                    taken[name].append((time.perf_counter() - began) * 1e6)
     return {name: sorted(values)[len(values) // 10] for name, values in taken.items()}
 
 

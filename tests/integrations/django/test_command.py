@@ -91,6 +91,7 @@ def manage(*words: str, settings: str = "tests.integrations.django.settings") ->
         (["check"], 0, "DjangoShop is well wired"),
         (["check", "--help"], 0, "wellwired check [OPTIONS]"),
         (["load", "--help"], 0, "FILE.jsonl"),
+        (["health", "--json", "--settings", "tests.integrations.django.settings"], 0, '"status": "up"'),
         (["--help"], 0, "Removes what stores keep beyond its time."),
         (["graph", "--format", "png"], 2, "is none of"),
         (["health", "--settings", "tests.integrations.django.bare_settings"], 2, "the setting WELLWIRED is missing"),

@@ -105,8 +105,11 @@ def broken_urls() -> Iterator[str]:
     sys.modules.pop(name, None)
 
 
-def test_the_views_of_the_urlconf_are_checked_by_the_first_request(broken_urls: str) -> None:
-    """Also by one to another view; Django would import them only after it."""
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_the_views_of_the_urlconf_are_checked_by_the_first_request(broken_urls: str, asked_before: bool) -> None:
+    """Also by one to another view, and again where a test replaces the URLconf."""
+    if asked_before:
+        Client().get("/hello")
     with override_settings(ROOT_URLCONF=broken_urls), pytest.raises(WiringError, match="lost"):
         Client().get("/fine")
 
