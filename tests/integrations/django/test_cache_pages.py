@@ -33,10 +33,10 @@ def site(
     if "redis" in request.param:
         monkeypatch.setenv("WELLWIRED__REDIS__CACHE__URL", fresh_redis("redis"))
     monkeypatch.setenv("WELLWIRED__STORES__CACHE__LAYERS", request.param)
-    urls = "tests.integrations.django.cached_pages"
     with override_settings(
         **chosen(),
-        ROOT_URLCONF=urls,
+        INSTALLED_APPS=["django.contrib.sessions", "wellwired.integrations.django"],
+        ROOT_URLCONF="tests.integrations.django.cached.urls",
         MIDDLEWARE=SITE,
         TEMPLATES=TEMPLATES,
         SESSION_ENGINE="django.contrib.sessions.backends.cache",
