@@ -2,6 +2,8 @@
 
 A name is imported from its room when it is first asked for, so that `import wellwired` costs next to nothing in a
 process that needs one part of it, or none; see ``docs/decisions/lazy-root.md``.
+
+pytest may find it imported already, and need not look into it: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

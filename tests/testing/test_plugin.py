@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.testing.shop import Shop, orders, settings
+from wellwired import providers
 from wellwired.clock import SYSTEM
 from wellwired.containers.container import ContainerInstance
 from wellwired.testing import Faults, RecordedWrites, VirtualClock
@@ -85,6 +86,28 @@ def test_one_container_for_all_fixtures(
     assert wellwired_container.logging() == "module"  # a mark is nearer than a twin
 
 
+opened: list[str] = []
+
+
+class Watched(Shop):
+    """Notes which database it is started with."""
+
+    pool = providers.Resource(lambda engine: opened.append(engine.dialect.name), Shop.sql["main"])
+
+
+class TestOfTheStart:
+    """What is asked for by name is done before the container is started."""
+
+    @pytest.fixture
+    def wellwired_container_source(self) -> Any:
+        """A shop that is watched."""
+        return Watched
+
+    def test_nothing_real_is_ever_opened(self, wellwired_container: Any, wellwired_in_memory: Any) -> None:
+        """Even if the container comes first."""
+        assert wellwired_container.pool() is None and opened == ["sqlite"]
+
+
 def test_a_fixture_may_be_asked_for_late(request: pytest.FixtureRequest, wellwired_container: Any) -> None:
     """Then a started container is overridden."""
     assert wellwired_container.clock() is SYSTEM
@@ -161,3 +184,16 @@ def test_the_place_of_a_container_will_do(pytestconfig: pytest.Config) -> None:
     with staged("tests.testing.shop:Shop", [own], (), left) as stage:
         assert stage.container.title == "Shop" and stage.container.started
     assert not stage.container.started and left == []
+
+
+def test_a_borrowed_container_is_wired_as_it_was() -> None:
+    """What calls its functions between two tests, such as a client of the application, finds them filled in."""
+    from tests.testing import wired
+    from wellwired.testing._stage import staged
+
+    own: Any = Shop(settings=settings(stores=STORES))
+    with own.wire([wired]):
+        with staged(own, [], (), []):
+            assert wired.known() == ("mail_send", "order_add", "value_set")
+        assert not own.started
+        assert wired.known() == ("mail_send", "order_add", "value_set")
