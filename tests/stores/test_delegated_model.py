@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.stores.fakes import BrokenError, FakeStore, FencedFake, ManyFake
-from wellwired.errors import LayerError
-from wellwired.stores import DelegatedStore, Hit, Layer, MemoryStore
+from wellwired.errors import AbilityError, LayerError, NotFound
+from wellwired.stores import MISSING, Atomic, DelegatedStore, Hit, Layer, MemoryStore
 from wellwired.stores.protocols import Entry
 from wellwired.testing.clock import VirtualClock
 
 KEYS = st.sampled_from(["a", "b"])
 VALUES = st.sampled_from([None, 0, "", "x", "y", ["z"]])
 TTLS = st.sampled_from([None, None, 5.0, 60.0])
-OPERATIONS = st.sampled_from(["get", "set", "delete", "clear", "has", "fill", "get_many", "set_many"])
+OPERATIONS = st.sampled_from(
+    ["get", "set", "delete", "clear", "has", "fill", "get_many", "set_many", "witness", "swap"]
+)
 
 ABSENT: Any = object()
 
@@ -57,7 +59,7 @@ def _frail(name: str) -> Callable[..., Any]:
     return call
 
 
-_ABILITIES = ("fill", "fill_many", "get_many", "set_many", "tokens", "put_many")
+_ABILITIES = ("fill", "fill_many", "get_many", "set_many", "tokens", "put_many", "witness", "swap")
 for _name in ("get", "set", "delete", "clear", "has", *_ABILITIES):
     setattr(Frail, _name, _frail(_name))
 
@@ -196,6 +198,46 @@ class Comparison(RuleBasedStateMachine):
         old = self.wrote({key: value}, None, lambda: (self.store.get_set(key, value, ABSENT),))
         assert old is None or old[0] is expected or old[0] == expected
 
+    @rule(key=KEYS, value=VALUES, ttl=TTLS, how=st.sampled_from(["update", "keep", "leave", "add", "touch"]))
+    def change(self, key: str, value: Any, ttl: float | None, how: str) -> None:
+        """A change is given what the model has and does what it says; a primary that cannot is left as it is."""
+        seen, expected = list[Any](), self.expected(key)
+
+        def changed(current: Any) -> Any:
+            seen.append(ABSENT if current is MISSING else current)
+            return MISSING if how == "leave" else value
+
+        calls: dict[str, Callable[[], Any]] = {
+            "keep": lambda: self.store.update(key, changed),
+            "leave": lambda: self.store.update(key, changed),
+            "update": lambda: self.store.update(key, changed, ttl=ttl),
+            "add": lambda: self.store.add(key, value, ttl=ttl),
+            "touch": lambda: self.store.touch(key, ttl),
+        }
+        if not isinstance(self.stores[2], Atomic):
+            with pytest.raises(AbilityError):
+                calls[how]()
+            return
+        try:
+            answer = calls[how]()
+        except NotFound:
+            assert expected is ABSENT and how == "leave"
+            return
+        except LayerError:
+            assert self.primary_fails()
+            self.adopt(["a", "b"])
+            return
+        now, there = self.clock.monotonic(), expected is not ABSENT
+        if seen:
+            self.check(key, seen[-1])
+        if how in ("update", "keep"):
+            kept = self.model[key][1] if there else None
+            self.model[key] = (value, kept if how == "keep" else None if ttl is None else now + ttl)
+        elif how != "leave":
+            assert answer is (there if how == "touch" else not there)
+            if answer:
+                self.model[key] = (expected if there else value, None if ttl is None else now + ttl)
+
     @rule(seconds=st.sampled_from([1.0, 4.0, 15.0, 61.0]))
     def pass_time(self, seconds: float) -> None:
         """Time passes."""
@@ -252,13 +294,19 @@ class PlainOverMany(Comparison):
     makers = (FakeStore, ManyFake, ManyFake)
 
 
+class PlainOverMemory(Comparison):
+    """A plain layer over memory that never fails, above frail memory: what changes are made in."""
+
+    makers = (FakeStore, memory, Frail)
+
+
 class FencedOverPlain(Comparison):
     """A layer with tokens over one without, in front of frail memory."""
 
     makers = (FencedFake, FakeStore, Frail)
 
 
-@pytest.mark.parametrize("machine", [MemoryOverMemory, PlainOverMany, FencedOverPlain])
+@pytest.mark.parametrize("machine", [MemoryOverMemory, PlainOverMany, PlainOverMemory, FencedOverPlain])
 def test_it_agrees_with_a_perfect_model(machine: Any) -> None:
     """Over three layers of several kinds, no sequence of operations, expiries and failures gives a wrong answer."""
     run_state_machine_as_test(
