@@ -41,6 +41,22 @@ def test_a_page_links_to_what_is_there(page: Path) -> None:
     assert {link for link in links if link and not (page.parent / link).exists()} == set()
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "lessons").glob("*.md")), ids=lambda page: page.stem)
+def test_a_lesson_installs_what_it_uses(page: Path) -> None:
+    """Somebody who has typed in its first line has all that the rest needs."""
+    text = page.read_text()
+    uses = {
+        "cli": r"^\$ .*\bwellwired ",
+        "test": r"^\$ pytest",
+        "embedded": r"memory://",
+        "django": r"^from django",
+        "flask": r"^from flask",
+    }
+    found = re.search(r"pip install 'wellwired\[([\w,]+)\]'", text)
+    assert found
+    assert {extra for extra, sign in uses.items() if re.search(sign, text, re.MULTILINE)} == set(found[1].split(","))
+
+
 def page(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     """Runs a page with this text."""
     path = tmp_path / "page.md"
