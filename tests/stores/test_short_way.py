@@ -67,7 +67,7 @@ def test_the_time_that_a_read_takes_is_taken_off(make: Any, virtual_clock: Virtu
     assert counts(store)[0] == (1, 2, 1, 1, 0)
 
 
-@pytest.mark.parametrize("how", ["set", "delete", "evict", "beneath"])
+@pytest.mark.parametrize("how", ["set", "delete", "evict", "beneath", "begun"])
 def test_a_write_that_comes_meanwhile_wins(make: Any, how: str, virtual_clock: VirtualClock) -> None:
     """Whatever was read before it is answered, and kept nowhere."""
     lower = FencedFake(virtual_clock)
@@ -78,6 +78,7 @@ def test_a_write_that_comes_meanwhile_wins(make: Any, how: str, virtual_clock: V
         "delete": lambda: store.delete("a"),
         "evict": lambda: store.evict(["a"]),
         "beneath": lambda: store.layers[0].store.delete("a"),
+        "begun": lambda: store._stack.fence.writing(["a"]).__enter__(),
     }
 
     def write() -> None:
@@ -86,8 +87,9 @@ def test_a_write_that_comes_meanwhile_wins(make: Any, how: str, virtual_clock: V
 
     lower.after["get"] = write
     assert store.get("a") == "old"
-    assert store.get("a", None) == {"set": "new", "delete": None}.get(how, "old")
+    assert store.layers[0].store.has("a") is (how == "set")
     assert counts(store)[0][3] == 1
+    assert store.get("a", None) == {"set": "new", "delete": None}.get(how, "old")
 
 
 def test_what_is_not_there_is_looked_for_further_down(make: Any, virtual_clock: VirtualClock) -> None:
