@@ -164,6 +164,14 @@ def test_a_life_is_kept_given_or_taken_from_an_entry(virtual_clock: VirtualClock
     assert left() == [] and not store.has("n")
 
 
+def test_a_value_without_any_life_is_never_there() -> None:
+    """An Entry with no time left removes what is there; on a clock that goes on there is no moment of it either."""
+    store = stack(MemoryStore(), MemoryStore())
+    store.set("n", 1)
+    assert store.update("n", lambda value: Entry("gone", 0.0)) == "gone"
+    assert [layer.store.get("n") for layer in store.layers] == [None, None] and not store.has("n")
+
+
 def test_caps_hold_and_stale_lives_are_kept(virtual_clock: VirtualClock) -> None:
     """No layer keeps a changed value longer than its cap, and the stale life that is left goes with the fresh one."""
     copy = Layer(MemoryStore(clock=virtual_clock), ttl=20.0, stale=15.0)

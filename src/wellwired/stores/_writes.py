@@ -318,7 +318,10 @@ class Writes:
 
     def _for_primary(self, report: Report, entries: Mapping[str, Entry[Any]]) -> Mapping[str, Entry[Any]]:
         """The entries with what is left of their lives; one that has ended on its way is stored, and ends at once."""
-        ended = {key: Entry(entry.value, _AT_ONCE) for key, entry in entries.items()}
+        ended = {
+            key: Entry(entry.value, _AT_ONCE if entry.left is None or entry.left > 0 else 0.0)
+            for key, entry in entries.items()
+        }
         return {**ended, **self._aged(report, entries)}
 
     def _aged(self, report: Report, entries: Mapping[str, Entry[Any]]) -> Mapping[str, Entry[Any]]:

@@ -242,7 +242,8 @@ class RedisStore:
     def swap(self, key: str, entry: Entry[Any], token: Sight, /) -> bool:
         """Stores the entry if what was looked at is still there, or still nothing; whether it did.
 
-        One script, and one more command for an entry with tags, to fetch what they stand for.
+        One script, which is sent the bytes that were looked at as well; and one more command for an entry with tags,
+        to fetch what they stand for.
         """
         words, state, raw = self._tag_words(entry.tags), token.state, encode_key(key)
         marks = state[WORD_BYTES:] if entry.tags or token.tags else NEVER
