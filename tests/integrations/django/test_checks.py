@@ -196,7 +196,7 @@ def test_the_command_of_django_shows_id_and_hint() -> None:
 def test_the_checks_have_a_tag_and_can_be_silenced() -> None:
     """So that a project may ask for these alone, or build an image without the environment."""
     with override_settings(WELLWIRED=None):
-        with pytest.raises(SystemCheckError, match="wellwired.E001"):
+        with pytest.raises(SystemCheckError, match=r"wellwired\.E001"):
             call_command("check", tags=["wellwired"], stdout=io.StringIO(), stderr=io.StringIO())
         with override_settings(SILENCED_SYSTEM_CHECKS=["wellwired.E001"]):
             call_command("check", tags=["wellwired"], stdout=io.StringIO(), stderr=io.StringIO())

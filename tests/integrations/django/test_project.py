@@ -167,7 +167,18 @@ def test_a_changed_setting_makes_another_container(client: Client) -> None:
         assert second is not first and second.title == "Shop"
         assert text(client.get("/hello")) == "hello from pool"
     assert not second.started
-    assert container() not in (first, second)
+    assert container() is first and first.log()[-1] == "opened"
+
+
+def test_replaced_settings_may_be_replaced_again(client: Client) -> None:
+    """Each container comes back when its setting does, whether it had been made or not."""
+    with override_settings(WELLWIRED={"CONTAINER": DjangoShop}):
+        second = container()
+        with override_settings(WELLWIRED=None):
+            assert client.get("/hello").status_code == 500
+        assert container() is second
+        assert jobs.greet("you") == "hello from pool you pool"
+    assert container() is not second
 
 
 def test_other_settings_leave_the_container_alone(client: Client) -> None:
@@ -197,13 +208,14 @@ def test_a_start_that_fails_is_tried_again(client: Client) -> None:
         assert text(client.get("/hello")) == "hello from late"
 
 
-def test_a_stopped_container_is_started_by_the_next_request(client: Client) -> None:
-    """In between its functions refuse, as anywhere."""
+def test_a_stopped_container_is_started_by_its_next_use(client: Client) -> None:
+    """By a request, or by a function that is called."""
+    jobs.greet("you")
     container().stop()
-    with pytest.raises(WiringError, match="is not wired"):
-        jobs.greet("you")
     assert client.get("/hello").status_code == 200
+    container().stop()
     assert jobs.greet("you") == "hello from pool you pool"
+    assert container(start=False).started and log() == ["opened", "closed"] * 2 + ["opened"]
 
 
 @pytest.mark.parametrize("source", [PLACE, PLACE.replace(".DjangoShop", ":DjangoShop"), DjangoShop, DjangoShop()])

@@ -175,6 +175,18 @@ def test_a_plain_iterator_that_was_read_has_ended_the_scope() -> None:
     del raised
 
 
+def test_a_response_that_is_closed_in_the_loop_ends_the_scope() -> None:
+    """As Django's own client does; nothing can be waited for there, and the scope ends before its body."""
+
+    async def ask() -> None:
+        response: Any = await AsyncClient().get("/astream-hang")
+        assert await anext(aiter(response)) == b"1"
+        response.close()
+        assert log()[-1] == "visit 1 ended well"
+
+    asyncio.run(ask())
+
+
 def test_a_server_that_raises_ends_the_scope() -> None:
     """Django closes no such response; its scope ends when it is collected, as an error, for nobody knows the end."""
     ask_asgi("/astream-hang", client=Broken(), until=lambda: len(log()) > 1)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
+from typing import ClassVar
 
 from dependency_injector import wiring as di
 from django.apps import apps
@@ -64,9 +65,11 @@ class Project(Hosted):
         Raises:
             WiringError: a marker in it leads nowhere.
         """
+        if not self.claims(module):
+            return False
         life = self.container._life
-        if not self.claims(module) or (life.stops and not life.started):
-            return False  # a container that was stopped has its functions refuse, until it is started again
+        if life.stops and not life.started:
+            self.start()  # wires what was wired before it was stopped; who uses a project's container starts it
         self.container.wire([module], shared=True)
         return True
 
@@ -76,9 +79,10 @@ class Project(Hosted):
 
 
 class _Current:
-    """The project of this process."""
+    """The project of this process, and those that tests have put aside by replacing the setting."""
 
     project: Project | None = None
+    aside: ClassVar[list[Project | None]] = []
     lock = ForkLock()
 
 
@@ -119,8 +123,12 @@ def forget() -> None:
     Raises:
         ExceptionGroup: of what its closings raised; it is gone all the same.
     """
+    _replace(None)
+
+
+def _replace(project: Project | None) -> None:
     with _Current.lock.current():
-        gone, _Current.project = _Current.project, None
+        gone, _Current.project = _Current.project, project
     if gone is not None:
         gone.container.stop()
 
@@ -130,10 +138,21 @@ def prepare() -> None:
     adopt_with(_adopt)
 
 
-def changed(*, setting: str, **_: object) -> None:
-    """Follows a test that replaces settings; a receiver of Django's ``setting_changed``."""
-    if setting == NAME:
-        forget()
+def changed(*, setting: str, enter: bool = True, **_: object) -> None:
+    """Follows a test that replaces settings; a receiver of Django's ``setting_changed``.
+
+    Args:
+        setting: its name.
+        enter: whether it is replaced now; else it is what it was before, and so is the container.
+
+    Raises:
+        ExceptionGroup: of what the closings of the container raised.
+    """
+    if setting == NAME and enter:
+        _Current.aside.append(_Current.project)
+        _replace(None)
+    elif setting == NAME:
+        _replace(_Current.aside.pop() if _Current.aside else None)
     elif setting == "ROOT_URLCONF" and _Current.project is not None:
         _Current.project.reload()
 
