@@ -35,6 +35,11 @@ class Attempt(Protocol):
         ...
 
     @property
+    def over(self) -> bool:
+        """Whether the transaction around it can only be rolled back, so that nothing else can be done in it."""
+        ...
+
+    @property
     def connection(self) -> Any:
         """What handlers are given; only while it is open."""
         ...

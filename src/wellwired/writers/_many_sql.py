@@ -137,7 +137,7 @@ class SQLBatch:
                 self._whole = Committed(attempt.data, pending=attempt.pending)
             elif failure is None:
                 self._answers.update(attempt.answers())
-            elif not self.atomic and len(here) > 1 and _may_be_about_one(failure):
+            elif not (self.atomic or attempt.over) and len(here) > 1 and _may_be_about_one(failure):
                 plan.failed()
                 continue
             else:
@@ -247,6 +247,11 @@ class _Attempt:
     def pending(self) -> bool:
         """Whether what it has done takes effect with a transaction around it only, which is not the writer's."""
         return self._transaction.pending
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be tried, because the transaction around it cannot be committed any more."""
+        return self._transaction.over
 
     @property
     def flawless(self) -> bool:

@@ -187,6 +187,11 @@ class Transaction:
         return False
 
     @property
+    def over(self) -> bool:
+        """Whether nothing else can be done around it: never, for there is nothing around it."""
+        return False
+
+    @property
     def connection(self) -> WriteConnection:
         """The open transaction's connection."""
         assert self._connection is not None, "the transaction is not open"

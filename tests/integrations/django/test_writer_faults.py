@@ -425,6 +425,22 @@ class TestSQLite:
         assert balances(alias) == {}
         assert write(writer).success
 
+    def test_a_write_in_a_handler_leaves_the_outer_one_bounded(self, alias: Alias) -> None:
+        """SQLite has one progress handler: when the inner write has ended, the outer one's deadline holds again."""
+        writer = DjangoWriter(alias.name, Registry(doing(insert)))
+        manager = WriteManager([writer])
+
+        def endless(request: WriteRequest, connection: Any) -> None:
+            manager.write(WriteRequest(writer.name, "test", {"id": 2, "balance": 0}))
+            with connection.cursor() as cursor:
+                cursor.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT MAX(i) FROM n")
+
+        deadline = Deadline.after(0.3)
+        with pytest.raises(WriteTimeoutError):
+            write(writer, endless, deadline=deadline)
+        assert time.monotonic() - deadline.at < 1
+        assert balances(alias) == {}
+
     def test_it_takes_the_write_lock_at_once(self, alias: Alias, writer: DjangoWriter) -> None:
         """A write that reads first cannot meet another one that did the same; Django's own blocks stay as they are."""
         seen: list[bool] = []

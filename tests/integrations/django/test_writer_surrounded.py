@@ -429,6 +429,27 @@ class TestConflicts:
         assert (caught.value.reason, caught.value.retry, tries) == ("serialization", Retry.NEVER, [1])
         assert caught.value.backend_code == "40001" and balances(alias) == {1: 9}
 
+    def test_a_batch_that_ends_the_block_says_why(self, alias: Alias) -> None:
+        """Each of its requests has the reason, and none is tried again in a block that is lost."""
+        tries: list[int] = []
+
+        def killed(request: WriteRequest, connection: Any) -> None:
+            tries.append(request.payload["id"])
+            insert(request, connection)
+            _kill(alias, connection)
+            insert(request, connection)
+
+        writer = DjangoWriter(alias.name, Registry(doing(killed)))
+        manager = WriteManager([writer])
+        requests = [WriteRequest(writer.name, "test", {"id": n, "balance": 0}) for n in range(4)]
+        with transaction.atomic(using=alias.name):
+            answers = manager.write_many(requests)
+        assert {(error.retry, error.outcome) for error in answers.failed.values()} == {
+            (Retry.NEVER, Outcome.NOT_APPLIED)
+        }
+        assert {error.reason for error in answers.failed.values()} <= {"connection", "shutdown"}
+        assert (len(answers.failed), tries, balances(alias)) == (4, [0], {})
+
     def test_a_killed_session_ends_the_block(self, alias: Alias, writer: DjangoWriter) -> None:
         """The block cannot be committed any more, whoever catches the error, and the next one is as good as ever."""
 

@@ -95,7 +95,7 @@ class Bounds:
         self._watch = Watch(name)
         self._cutter = Cutter(partial(_kill, alias) if vendor == "mysql" else None)
         self._file = vendor == "sqlite"
-        self._usual: WeakKeyDictionary[BaseDatabaseWrapper, tuple[Any, Usual]] = WeakKeyDictionary()
+        self._usual: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
 
     def reach(self, connection: BaseDatabaseWrapper, deadline: Deadline) -> Way:
         """Makes sure that there is a connection that was well when it was last looked at.
@@ -134,9 +134,9 @@ class Bounds:
         driver: Any = connection.connection
         if not self._file:
             return (way or Way(self._watch, deadline)).leash(driver, self._cutter)
-        leash = SQLiteLeash(driver, self._usual_of(connection))
+        leash = _FileLeash(self._file_of(connection), deadline)
         try:
-            leash.start(deadline.left())
+            leash.begin()
         except BaseException:
             leash.end()
             raise
@@ -158,13 +158,42 @@ class Bounds:
         finally:
             overlay.off()
 
-    def _usual_of(self, connection: BaseDatabaseWrapper) -> Usual:
-        driver, usual = self._usual.get(connection, (None, None))
-        if driver is not connection.connection or usual is None:
-            driver = connection.connection
-            usual = Usual.of(driver)
-            self._usual[connection] = (driver, usual)
-        return usual
+    def _file_of(self, connection: BaseDatabaseWrapper) -> _File:
+        file, driver = self._usual.get(connection), connection.connection
+        if file is None or file.driver is not driver:
+            file = self._usual[connection] = _File(driver)
+        return file
+
+
+class _File:
+    """A connection to a file: how it is left, and who bounds work on it, a write inside a write last."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+        self.usual = Usual.of(driver)
+        self.leashes: list[_FileLeash] = []
+
+
+class _FileLeash(SQLiteLeash):
+    """A leash that hands back to that of the write around it, for there is one progress handler."""
+
+    __slots__ = ("_deadline", "_file")
+
+    def __init__(self, file: _File, deadline: Deadline) -> None:
+        super().__init__(file.driver, file.usual)
+        self._file, self._deadline = file, deadline
+
+    def begin(self) -> None:
+        self._file.leashes.append(self)
+        self.start(self._deadline.left())
+
+    def end(self) -> None:
+        super().end()
+        around = self._file.leashes
+        if self in around:
+            around.remove(self)
+            if around and not around[-1].fired:
+                around[-1].start(around[-1]._deadline.left())
 
 
 def _made(connection: BaseDatabaseWrapper, make: Callable[[Any], Any], params: dict[str, Any], way: Way) -> Any:

@@ -83,6 +83,8 @@ class DjangoTransaction:
         self._ended_by: BaseException | None = None
         self._refusal: BaseException | None = None
         self._renew = self._begun = False
+        self.over = False
+        """Whether the transaction around it is lost with it."""
 
     @property
     def pending(self) -> bool:
@@ -367,6 +369,7 @@ class DjangoTransaction:
             return
         if connection.in_atomic_block:
             connection.set_rollback(True)
+        self.over = True
         failure.retry = Retry.NEVER
         failure.message = f"{failure.message}; {_OVER_WORDS}"
         failure.args = (failure.message,)
