@@ -158,7 +158,7 @@ class Client(threading.Thread):
             answer = ask()
             if answer is not None and answer[0] < 500:
                 return answer
-            self.ledger.count(f"{what} sent again: {'no answer' if answer is None else answer[0]}")
+            self.ledger.count(f"{what} sent again: {_told(answer)}")
             pause(min(0.2, 0.01 * 2**tries))
         return None
 
@@ -184,6 +184,14 @@ class Client(threading.Thread):
         elif (answer := self.line.ask("GET", "/orders.csv")) is not None and answer[0] == 200:
             assert answer[1].startswith("id,customer,product,quantity,cents"), answer[1][:80]
             self.ledger.count("export read")
+
+
+def _told(answer: Answer | None) -> str:
+    """What a try has given, in a word or two: the status, and what is known of the data."""
+    if answer is None:
+        return "no answer"
+    outcome = answer[1].get("outcome", "") if isinstance(answer[1], dict) else ""
+    return f"{answer[0]} {outcome}".rstrip()
 
 
 @contextmanager

@@ -20,17 +20,17 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/pytest.ini
 each = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(200)
 @each
 def test_its_own_tests_pass(example: Path) -> None:
     """In a process of its own, on any machine: they need no server and no environment."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(example)]
-    done = subprocess.run(command, env=_environ(), cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, env=_environ(), cwd=ROOT, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-500:]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(200)
 @each
 def test_its_page_can_be_typed_in(example: Path, tmp_path: Path) -> None:
     """What stands under "Run it" prepares the shop, and gunicorn serves it by the settings that lie there."""

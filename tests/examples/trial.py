@@ -105,10 +105,13 @@ class Trial:
         sql_url: a fresh database.
         redis: a server of the trial's own, which is killed and started again.
         home: a folder for what is written.
+        sql: the database's server, if it is the trial's own: then it is killed and started again too.
     """
 
-    def __init__(self, shop: Shop, sql_url: str, redis: PrivateServer, home: Path) -> None:
-        self.shop, self.redis, self.home = shop, redis, home
+    def __init__(
+        self, shop: Shop, sql_url: str, redis: PrivateServer, home: Path, *, sql: PrivateServer | None = None
+    ) -> None:
+        self.shop, self.redis, self.home, self.sql = shop, redis, home, sql
         self.database, self.copies = Database(sql_url), Copies(redis.url)
         self.environ = {
             shop.database: self.database.url,
@@ -186,7 +189,14 @@ class Trial:
             self.redis.start()
 
         killed, ended = (lambda: server.replace(signal.SIGKILL)), (lambda: server.replace(signal.SIGTERM))
+        if self.sql is not None:
+            return [self._restart_database, killed, self._restart_database, restart_redis]
         return [killed, ended, self.database.cut, restart_redis]
+
+    def _restart_database(self) -> None:
+        assert self.sql is not None
+        self.sql.kill()
+        self.sql.start()
 
     # --- checks
 
