@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -389,6 +390,29 @@ def test_a_change_waits_for_no_one_for_ever() -> None:
     gate.open()
     thread.join(10)
     assert store.get("n") == 2
+
+
+def test_a_child_does_not_wait_for_the_parents_changes() -> None:
+    """Forked while the parent changes a key: the turn is free in the child, and both go on by themselves."""
+    store, gate = stack(MemoryStore()), Gate()
+
+    def hanging(value: Any) -> Any:
+        if not gate.opened.is_set():
+            gate()
+        return plus_one(value)
+
+    thread = threading.Thread(target=lambda: store.update("n", hanging))
+    thread.start()
+    assert gate.reached.wait(10)
+    pid = os.fork()
+    if pid == 0:
+        with store._stack.courtesy.offered("n", 0.0) as taken:
+            good = taken and store.update("n", plus_one) == 1 and store.add("m", 1) and store.touch("m", 5.0)
+        os._exit(0 if good else 1)
+    gate.open()
+    thread.join(10)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert store.get("n") == 1 and not store.has("m")
 
 
 # --- add
