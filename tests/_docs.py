@@ -2,7 +2,8 @@
 
 A page is a lesson: its ``python`` blocks share one namespace and one temporary directory. A block of any language
 whose first line is a comment with a file name, such as ``# app.py`` or ``# .env``, is that file; one in a folder, such
-as ``# shop/models.py``, is only written, for a package imports its modules by itself. A ``console`` block runs each
+as ``# shop/models.py``, is only written, for a package imports its modules by itself, and so is one that a command of
+the page runs, ``$ python run.py``. A ``console`` block runs each
 ``$ wellwired …``, ``$ python …`` and the like (`PROGRAMS`) in it; the lines below, if any, are what it must print
 (``...`` stands for anything). Before a block, ``<!-- skip: reason -->`` leaves it out and ``<!-- exits: 1 -->`` names
 the exit code of its last command.
@@ -32,6 +33,7 @@ PROGRAMS = {
     "flask": "-m flask ",
     "django-admin": "-m django ",
 }
+_PROGRAM = re.compile(r"^(?:[A-Z_][A-Z0-9_]*=\S* +)*python (?P<name>[\w.-]+\.py)\b")
 _COMMAND = re.compile(rf"^(?:[A-Z_][A-Z0-9_]*=\S* +)*(?:{'|'.join(PROGRAMS)})(?= |$)")
 
 
@@ -108,6 +110,7 @@ def run(path: Path) -> None:
     module = ModuleType("page")
     # As an importable module, for what looks a function's module up by its name.
     sys.modules[module.__name__] = module
+    programs = set(_programs(path))
     for block in blocks(path.read_text()):
         if block.skip:
             continue
@@ -115,12 +118,20 @@ def run(path: Path) -> None:
             target = Path(block.file)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.text)
-        if block.language == "python" and "/" not in block.file:
+        if block.language == "python" and "/" not in block.file and block.file not in programs:
             # Empty lines in front make a traceback point into the page.
             code = compile("\n" * (block.line - 1) + block.text, str(path), "exec", dont_inherit=True)
             exec(code, vars(module))
         elif block.language == "console":
             _console(path, block)
+
+
+def _programs(path: Path) -> Iterator[str]:
+    """The files that commands of a page run."""
+    for block in blocks(path.read_text()):
+        for command, _ in commands(block) if block.language == "console" and not block.skip else ():
+            if found := _PROGRAM.match(command):
+                yield found["name"]
 
 
 def _console(path: Path, block: Block) -> None:

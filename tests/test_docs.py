@@ -99,6 +99,12 @@ def test_a_file_in_a_folder_is_only_written(tmp_path: Path) -> None:
     assert page(tmp_path, text).returncode == 0
 
 
+def test_a_program_is_run_by_its_command_only(tmp_path: Path) -> None:
+    """What would not bear to be run twice."""
+    text = "```python\n# run.py\nopen('here', 'x').close()\nprint('ran')\n```\n```console\n$ python run.py\nran\n```\n"
+    assert page(tmp_path, text).returncode == 0
+
+
 def test_programs_of_frameworks_run(tmp_path: Path) -> None:
     """Those that a lesson uses."""
     text = "```console\n$ pytest --version\npytest ...\n$ FLASK_DEBUG= flask --version\n...\n$ flaskless\n```\n"
