@@ -148,6 +148,19 @@ def test_a_hung_call_goes_on_when_the_fault_ends(shop: Any, faults: Faults) -> N
     assert found == [350] and not thread.is_alive() and fault.ended
 
 
+def test_an_end_waits_for_what_hangs(shop: Any, faults: Faults) -> None:
+    """When it returns, no thread is in the fault any more."""
+    fault = faults.hung("stores.prices", "memory", seconds=None)
+    store = shop.stores["prices"]()
+    thread = threading.Thread(target=store.get, args=("tea", None))
+    thread.start()
+    fault.wait_until_hanging()
+    with fault._changed:  # nobody leaves the fault while it is held, unless `end` waits for it
+        fault.end()
+        assert fault.hanging == 0
+    thread.join(10)
+
+
 def test_afterwards_everything_is_as_it_was(shop: Any) -> None:
     """Classes, providers, and the short ways of the store."""
     store = shop.stores["prices"]()
