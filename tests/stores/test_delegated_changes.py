@@ -255,7 +255,7 @@ def test_a_change_that_was_overtaken_is_made_again(
         return plus_one(value)
 
     assert store.update("n", change) == expected == store.get("n")
-    assert len(calls) == 2 and calls[0] == 5
+    assert len(calls) == 2 and calls[0] == 5 and store.stats().overtaken == 1
 
 
 def test_an_eviction_of_copies_overtakes_nobody() -> None:

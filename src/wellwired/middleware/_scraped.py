@@ -59,6 +59,7 @@ OF_STORES: Final = (
     Series("refreshes", "store_refreshes", "Loads in the background of values that were about to end."),
     Series("refreshes_left_out", "store_refreshes_left_out", "Such loads that too many others kept from beginning."),
     Series("failed_in_background", "store_background_loads_failed", "Loads in the background that failed."),
+    Series("overtaken", "store_changes_overtaken", "Attempts of an update, add or touch that others overtook."),
     Series("dropped", "store_fills_dropped", "Fills that were given up before they were tried."),
     Series("untold", "store_events_untold", "Events that were not told because too many were waiting."),
     Series("listener_errors", "store_listener_errors", "Calls of callbacks that raised."),

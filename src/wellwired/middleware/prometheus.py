@@ -33,8 +33,9 @@ of a store calls nothing here. Each layer has, with the labels ``store`` and ``l
 ==============================================  ========================================
 
 and each store ``wellwired_store_loads_total``, ``…_load_joins_total``, ``…_refreshes_total``,
-``…_refreshes_left_out_total``, ``…_fills_dropped_total``, ``…_events_untold_total``, ``…_listener_errors_total`` and
-``wellwired_store_fills_pending``. prometheus_client's mode for several processes shows no such numbers.
+``…_refreshes_left_out_total``, ``…_background_loads_failed_total``, ``…_changes_overtaken_total``,
+``…_fills_dropped_total``, ``…_events_untold_total``, ``…_listener_errors_total`` and ``wellwired_store_fills_pending``.
+prometheus_client's mode for several processes shows no such numbers.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class Changes:
 
     def __init__(self, stack: Stack, writes: Writes, patience: float | None) -> None:
         self._stack, self._writes, self._patience = stack, writes, patience
+        self.overtaken = 0
 
     def update(
         self, key: str, change: Callable[[Any], Any], ttl: float | Keep | None, until: Deadline | None = None
@@ -107,7 +108,7 @@ class Changes:
     ) -> tuple[Entry[Any] | None, Wanted | None]:
         """Looks, decides and exchanges until nobody comes between; what was there, and what is there instead."""
         stack, rung = self._stack, self._deciding(verb)
-        attempt, overtaken = 0, 0.0
+        attempt, since = 0, 0.0
         with stack.courtesy.offered(key, _COURTESY):
             while True:
                 looked = stack.now()
@@ -122,14 +123,15 @@ class Changes:
                 if self._writes.exchange(verb, key, wanted, rung, take, looked=looked):
                     return current, wanted
                 attempt += 1
+                self.overtaken += 1
                 # The time that the first attempt took is the caller's own.
-                overtaken = overtaken if attempt > 1 else stack.now()
-                self._rest(verb, rung, attempt, overtaken, until)
+                since = since if attempt > 1 else stack.now()
+                self._rest(verb, rung, attempt, since, until)
 
-    def _rest(self, verb: StoreVerb, rung: Rung, attempt: int, overtaken: float, until: Deadline | None) -> None:
+    def _rest(self, verb: StoreVerb, rung: Rung, attempt: int, since: float, until: Deadline | None) -> None:
         """Waits a little before another attempt, if there is time for one."""
         stack = self._stack
-        spent = stack.now() - overtaken
+        spent = stack.now() - since
         left = None if self._patience is None else self._patience - spent
         left = left if until is None else shorter(left, until.left())
         seconds = pause(attempt, random.random())

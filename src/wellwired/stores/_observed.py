@@ -67,6 +67,7 @@ class Observed:
             refreshes=loads.refreshes,
             refreshes_left_out=loads.refreshes_left_out,
             failed_in_background=loads.failed_in_background,
+            overtaken=self._endpoint.changes.overtaken,
         )
 
     def explain(self, key: str, *, deadline: float | Deadline | None = None) -> Explanation:

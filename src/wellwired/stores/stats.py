@@ -68,6 +68,7 @@ class StoreStats:
         refreshes: loads in the background of values that were about to end.
         refreshes_left_out: such loads that were not begun because too many were waiting.
         failed_in_background: loads in the background that failed, refreshes or others.
+        overtaken: attempts of an update, add or touch that were made again because another writer was faster.
     """
 
     store: str
@@ -81,3 +82,4 @@ class StoreStats:
     refreshes: int = 0
     refreshes_left_out: int = 0
     failed_in_background: int = 0
+    overtaken: int = 0
