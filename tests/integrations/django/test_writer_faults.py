@@ -361,6 +361,29 @@ class TestPrivateServers:
             assert balances(alias) == {1: 10}
             assert write(writer, payload={"id": 3, "balance": 0}).success
 
+    @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+    def test_a_server_that_freezes_at_the_end_hangs_nobody(self, server: PrivateServer, end: str) -> None:
+        """COMMIT or ROLLBACK without an answer costs the grace; Django's next connection is not waited for either."""
+        with ledger(server.url) as alias:
+            writer = DjangoWriter(alias.name, commit_grace=0.3)
+
+            def frozen(request: WriteRequest, connection: Any) -> None:
+                insert(request, connection)
+                server.pause()
+                if end == "ROLLBACK":
+                    raise ZeroDivisionError
+
+            began = time.monotonic()
+            try:
+                with pytest.raises(BackendError) as caught:
+                    write(writer, frozen, seconds=30)
+                assert time.monotonic() - began < 3
+            finally:
+                server.resume()
+            outcome = Outcome.UNKNOWN if end == "COMMIT" else Outcome.NOT_APPLIED
+            assert caught.value.outcome is outcome
+            assert write(writer, payload={"id": 3, "balance": 0}).success
+
     def test_a_server_that_freezes_in_a_block_hangs_nobody(self, server: PrivateServer) -> None:
         """The write ends at its deadline, and so does its block, whose connection has been dropped."""
         with ledger(server.url) as alias:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -155,6 +156,10 @@ class Bounds:
         overlay = Overlay(connection, get_new_connection=within)
         try:
             connection.ensure_connection()
+        except BaseException:
+            with suppress(Exception):  # one that is half made would be taken for a whole one
+                connection.close()
+            raise
         finally:
             overlay.off()
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.asyncio import async_unsafe
 
 from wellwired.clock import Deadline
 from wellwired.errors import ErrorCode, Outcome, Phase, Retry, WriteError
@@ -101,7 +100,8 @@ class DjangoTransaction:
         """Takes this thread's connection, makes it anew if it must be, and begins."""
         ground = self._ground
         connection = self._connection = ground.connection()
-        _synchronous()
+        if not connection.in_atomic_block and is_gone(connection.connection):
+            _drop(connection)  # what Django could not make, or has left behind, half
         self._place = place_of(connection, durable=ground.require_durable)
         self._reach(connection, ground.bounds)
         self._enter(connection)
@@ -392,8 +392,3 @@ def _drop(connection: BaseDatabaseWrapper) -> None:
 
 def _no_other(_params: Any) -> Any:
     raise StoppedError(_NO_CONNECTION)
-
-
-@async_unsafe("A write by Django's ORM was asked for in the thread of an event loop.")
-def _synchronous() -> None:
-    """Raises Django's own error where it lets nobody use a database."""
