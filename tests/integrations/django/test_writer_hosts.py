@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import unittest
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -174,3 +178,57 @@ class TestTestCases:
                 """The database is the test's own."""
 
         self.run(alias, test, Unflushed)
+
+
+PYTEST_DJANGO = """
+import django
+import pytest
+from django.conf import settings
+
+from wellwired import Registry, WriteManager, WriteRequest, handler
+from wellwired.handlers import after_commit
+from wellwired.integrations.django.writer import DjangoWriter
+
+seen = []
+
+
+@handler("add", backend="django")
+def add(request, connection):
+    after_commit(lambda: seen.append("after"))
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS t (id int)")
+        cursor.execute("INSERT INTO t VALUES (1)")
+
+
+def send():
+    return WriteManager([DjangoWriter("default", Registry(add))]).write(WriteRequest("django.default", "add", {}))
+
+
+def test_db(db):
+    assert not send().pending and seen == ["after"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_real_transactions():
+    assert not send().pending
+
+
+def test_without_the_mark():
+    with pytest.raises(Exception) as caught:
+        send()
+    assert "Database access not allowed" in str(caught.value.__cause__)
+"""
+
+
+def test_pytest_djangos_fixtures(tmp_path: Path) -> None:
+    """With `db` a write is as good as committed, with `transaction=True` it is; without either, its cause says so."""
+    (tmp_path / "chosen.py").write_text(
+        "SECRET_KEY = 'x'\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}}\n"
+    )
+    (tmp_path / "test_it.py").write_text(PYTEST_DJANGO)
+    command = [sys.executable, "-m", "pytest", "-q", "--ds=chosen", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout + done.stderr
