@@ -1,7 +1,7 @@
 """The layered store that a framework's cache stands on, looked up in the application's container at every use.
 
-At every use and not once, because a test may put another store in its place at any moment, and because a worker has a
-container of its own after the fork. The look is an attribute, a comparison and a call of a provider.
+At every use and not once, because a test may put another store in its place at any moment, and because each process
+starts the container for itself after a fork. The look asks whether the container is started and calls a provider.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class StoreInContainer:
             StateError: what it has is no layered store.
             ExceptionGroup: the container cannot be started.
         """
+        # A container that was put in another's place has that one stopped.
+        bound = self._bound
+        if bound is not None and bound[0].started:
+            return bound[1]()
         return self.of(self._container())
 
     def of(self, container: ContainerInstance) -> DelegatedStore[Any]:

@@ -105,12 +105,13 @@ class TestInAProject:
 
     def test_another_container_is_found(self, project: None) -> None:
         """After a change of the settings no backend holds on to the container of before."""
-        cache = caches["default"]
+        cache: Any = caches["default"]
         cache.set("key", 1)
         with override_settings(WELLWIRED={"CONTAINER": Application}):
             assert cache.get("key") is None
             cache.set("key", 2)
-        assert cache.get("key") is None
+            assert cache.store is container().stores["cache"]()
+        assert cache.get("key") != 2 and cache.store is container().stores["cache"]()
 
     @pytest.mark.parametrize(("place", "error"), [("stores.cahce", UnknownProviderError), ("metrics", StateError)])
     def test_a_store_that_is_none_is_named(self, project: None, place: str, error: type[Exception]) -> None:
