@@ -7,7 +7,8 @@ variables of the request are gone by then; it ends once, and with the first erro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from types import TracebackType
+from typing import Generic, TypeVar
 
 from wellwired.containers import Scope, scope
 from wellwired.containers._during import During
@@ -58,9 +59,11 @@ class _Active:
         self._serving.__enter__()
         self._scope.__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        self._scope.__exit__(*error)
-        self._serving.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scope.__exit__(kind, error, trace)
+        self._serving.__exit__(kind, error, trace)
 
 
 class Pieces(Generic[T]):
