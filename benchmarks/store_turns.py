@@ -8,6 +8,7 @@ change; each state runs in a process of its own, all on one core, and takes its 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import subprocess
@@ -22,10 +23,12 @@ HERE = Path(__file__).parents[1]
 VALUE = {"user_id": "u1", "name": "Ada", "email": "ada@example.org"}
 KEYS = [f"k{n:03d}" for n in range(100)]
 ROUNDS = 120
-BLOCKS = {"L1": 4000, "L2": 40, "many": 8}
+BLOCKS = {"L1": 4000, "threads": 2000, "L2": 40, "many": 8, "cold": 1}
 PAIRS = (
     ("L1 hit", "a dict and a TTL check", "L1 ours", "L1 dict"),
     ("L1 hit", "cachetools + RLock", "L1 ours", "L1 cachetools"),
+    ("L1 hit, four threads", "a dict and a TTL check", "threads ours", "threads dict"),
+    ("L1 hit, four threads", "cachetools + RLock", "threads ours", "threads cachetools"),
     ("L2 hit in Redis, back-fill included", "GET + decode", "L2 ours", "L2 floor"),
     ("L2 hit in Redis, a time limit of 1 s", "GET + decode", "L2 limited", "L2 floor"),
     ("the layer's read alone", "GET + decode", "L2 read", "L2 floor"),
@@ -70,6 +73,10 @@ def in_memory() -> dict[str, Work]:
         "L1 ours": looped(hot.get, "u1"),
         "L1 dict": looped(from_dict, "u1"),
         "L1 cachetools": looped(from_cachetools, "u1"),
+        "threads ours": threaded(hot.get, "u1"),
+        "threads dict": threaded(from_dict, "u1"),
+        "threads cachetools": threaded(from_cachetools, "u1"),
+        "cold ours": crowd(hot),
     }
 
 
@@ -107,6 +114,60 @@ def looped(get: Callable[[str], Any], key: str) -> Work:
         for _ in range(count):
             get(key)
         return [(time.perf_counter() - began) / count]
+
+    return work
+
+
+def threaded(get: Callable[[str], Any], key: str) -> Work:
+    """The same by four threads at once; the seconds of one call, all threads together."""
+
+    def work(count: int) -> list[float]:
+        ready = threading.Barrier(5)
+
+        def run() -> None:
+            ready.wait()
+            for _ in range(count):
+                get(key)
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for one in threads:
+            one.start()
+        ready.wait()
+        began = time.perf_counter()
+        for one in threads:
+            one.join()
+        return [(time.perf_counter() - began) / count / 4]
+
+    return work
+
+
+def crowd(store: Any) -> Work:
+    """64 threads that ask for one key that is not there, whose loader takes 50 ms; the seconds of each."""
+    numbers, loads = itertools.count(), list[str]()
+
+    def load(key: str) -> str:
+        loads.append(key)
+        time.sleep(0.05)
+        return key
+
+    def work(count: int) -> list[float]:
+        taken: list[float] = []
+        for number in itertools.islice(numbers, count):
+            ready = threading.Barrier(64)
+
+            def ask(key: str = f"cold{number}", ready: threading.Barrier = ready) -> None:
+                ready.wait()
+                began = time.perf_counter()
+                store.get_or_load(key, load)
+                taken.append(time.perf_counter() - began)
+
+            threads = [threading.Thread(target=ask) for _ in range(64)]
+            for one in threads:
+                one.start()
+            for one in threads:
+                one.join()
+        assert len(loads) == len(set(loads))  # one load for each key, however many ask
+        return taken
 
     return work
 
@@ -190,6 +251,9 @@ def main() -> None:
             low, least = state.low(ours), state.low(floor)
             print(f"| {what} | {against} | {state.folder.name} | {low:.3g} | {least:.3g} | {low / least:.2f} |")
     for state in states:
+        taken = sorted(state.taken["cold ours"])
+        late, middle = taken[len(taken) * 99 // 100] * 1e3, taken[len(taken) // 2] * 1e3
+        print(f"64 threads on a cold key, loader 50 ms, {state.folder.name}: p99 {late:.1f} ms, median {middle:.1f} ms")
         state.close()
     servers.close()
 
