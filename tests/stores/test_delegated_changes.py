@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from tests.stores.fakes import BrokenError, FakeStore, Gate, ManyFake, in_threads
-from wellwired.errors import AbilityError, KeyFormatError, LayerError, NotFound, ReadOnlyError, StoreTimeoutError
+from wellwired.errors import (
+    AbilityError,
+    KeyFormatError,
+    LayerError,
+    LayerTimeoutError,
+    NotFound,
+    ReadOnlyError,
+    StoreTimeoutError,
+)
+from wellwired.middleware.breaker import BreakerPolicy
 from wellwired.operations import StoreOperation, StoreVerb
 from wellwired.stores import KEEP, MISSING, Atomic, DelegatedStore, Entry, Hit, Layer, LoadPolicy, MemoryStore, Miss
 from wellwired.stores.changing import Wanted, pause, wanted_of
@@ -583,6 +592,37 @@ def test_a_primary_that_cannot_be_read_fails_the_change() -> None:
         store.update("a", lambda value: pytest.fail("it was called"))
     truth.fail.clear()
     assert store.layers[0].store.has("a")
+
+
+@pytest.mark.parametrize("limit", ["deadline", "time_limit"])
+def test_a_primary_that_hangs_is_looked_at_for_as_long_as_there_is_time(limit: str) -> None:
+    """The look is given up in time, and nothing was changed; the exchange itself is the driver's to end."""
+    truth = AtomicFake()
+    gate = truth.before["witness"] = Gate()
+    store = stack(Layer(truth, primary=True, time_limit=0.02 if limit == "time_limit" else None))
+    with pytest.raises(LayerTimeoutError):
+        store.update("n", plus_one, deadline=0.02 if limit == "deadline" else None)
+    gate.open()
+    assert "swap" not in [call for call, _ in truth.calls] and store.update("n", plus_one) == 1
+    store.close()
+
+
+def test_a_primary_whose_breaker_is_open_is_left_alone(virtual_clock: VirtualClock) -> None:
+    """No look, no function called, until it is tried again."""
+    truth = AtomicFake(virtual_clock)
+    layer = Layer(truth, primary=True, breaker=BreakerPolicy(calls=3, pause=5.0))
+    store = stack(layer, clock=virtual_clock)
+    truth.fail.add("witness")
+    for _ in range(5):
+        with pytest.raises(LayerError):
+            store.update("n", plus_one)
+    truth.fail.clear()
+    looks = len(truth.calls)
+    with pytest.raises(LayerError, match="breaker"):
+        store.update("n", lambda value: pytest.fail("it was called"))
+    assert len(truth.calls) == looks < 5
+    virtual_clock.advance(6.0)
+    assert store.update("n", plus_one) == 1
 
 
 def test_a_copy_that_fails_does_not_fail_the_change() -> None:
