@@ -68,7 +68,8 @@ def handed_over(request: HttpRequest, response: Any, scoped: ScopedRequest, *, a
 
 def _body(response: Any) -> Any:
     """The view's own iterator, which can be closed; Django shows it inside another one, which passes that not on."""
-    return getattr(response, "_iterator", response.streaming_content)
+    found = getattr(response, "_iterator", None)
+    return response.streaming_content if found is None else found
 
 
 class _Pieces(Pieces[bytes]):
