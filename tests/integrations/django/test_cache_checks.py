@@ -18,7 +18,8 @@ from wellwired.stores import DelegatedStore, MemoryStore
 
 def found(*, deploy: bool = False) -> list[str]:
     """What the checks of caches say, by id, alias and the rest."""
-    told = checks.run_checks(include_deployment_checks=deploy)
+    told = checks.run_checks(include_deployment_checks=deploy, tags=["wellwired"])
+    assert told == [each for each in told if str(each.id).startswith("wellwired.")]
     return [f"{each.id} {each.msg}" for each in told if str(each.id).endswith("020") and each.hint]
 
 
