@@ -83,3 +83,11 @@ def test_what_is_stamped_bears_the_clock_s_time(shop: Any, clock: VirtualClock) 
     letters = shop.dead_letters()
     assert isinstance(letters, Replayable)
     assert [waiting.letter.at for waiting in letters.pile().waiting] == [clock.wall()]
+
+
+def test_letters_in_a_table_go_by_it_too(clock: VirtualClock) -> None:
+    """As those in a file."""
+    made: Any = Shop(settings=settings(sql={"main": {"url": "sqlite://"}}, writes={"dead_letters": {"sql": "main"}}))
+    with made.overriding({"clock": clock}):
+        assert made.dead_letters()._clock is clock
+    made.stop()
