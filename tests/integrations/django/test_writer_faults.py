@@ -145,6 +145,16 @@ class TestServers:
         result = manager.write(WriteRequest(writer.name, "test", {"id": 2, "balance": 0}))
         assert result.attempts == 2 and balances(alias) == {1: 0, 2: 0}
 
+    def test_what_others_have_left_behind_broken_is_made_anew(self, alias: Alias, writer: DjangoWriter) -> None:
+        """A connection that its driver knows to be gone is dropped before the write, whatever Django makes of it."""
+        transaction.set_autocommit(False, using=alias.name)
+        _kill(alias, on(alias.name))
+        with pytest.raises(DatabaseError):
+            Account.objects.using(alias.name).count()
+        if alias.kind == "postgresql" or not on(alias.name).connection.open:  # mysqlclient does not know it
+            assert write(writer).message == "committed"
+            assert balances(alias) == {1: 10}
+
     def test_djangos_health_checks_find_it_first(self, sql_url: str) -> None:
         """With CONN_HEALTH_CHECKS a dead connection is found before the write, once for a request."""
         with ledger(sql_url, CONN_HEALTH_CHECKS=True) as alias:
