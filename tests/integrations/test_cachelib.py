@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from cachelib.serializers import JSONSerializer
+from cachelib.serializers import BaseSerializer, JSONSerializer
 from flask import Flask
 
 from tests.servers import PrivateServer
@@ -185,6 +185,16 @@ class TestValues:
         assert cache.set("key", {1, 2}) is False and cache.add("other", {1}) is False
         assert cache.set_many({"a": 1, "b": {1}, "c": [2]}) == ["a", "c"]
         assert cache.get_dict("key", "a", "b", "c") == {"key": {"a": [1]}, "a": 1, "b": None, "c": [2]}
+
+    def test_what_a_serializer_cannot_read_is_a_miss(self, store: DelegatedStore[Any]) -> None:
+        """Whatever it raises."""
+        cache = StoreCache(store)
+        cache.serializer = BaseSerializer()
+        for packed in (b"", b"garbage", b"cno.such.module\nName\n."):
+            store.set("key", packed)
+            assert cache.get("key") is None
+        cache.set("key", [1])
+        assert cache.get("key") == [1]
 
     @pytest.mark.redis
     def test_a_signed_store_runs_nothing_that_others_wrote(self, real_redis_url: str) -> None:

@@ -12,6 +12,7 @@ process that reads it**, just as with the frameworks' own Redis caches, unless t
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -60,7 +61,7 @@ class CacheValues:
             return value
         return _dumps(value, _PROTOCOL)
 
-    def unpack(self, packed: Any, default: Any) -> Any:
+    def unpack(self, packed: Any, default: Any, loads: Callable[[bytes], Any] = _loads) -> Any:
         """The value again; the default if it cannot be had.
 
         What cannot be read, because it is damaged, was stored by somebody else, or is of a class that this version of
@@ -69,10 +70,11 @@ class CacheValues:
         Args:
             packed: what was stored.
             default: what to give instead.
+            loads: what makes a value of bytes, if not pickle.
         """
         if type(packed) is bytes:
             try:
-                return _loads(packed)
+                return loads(packed)
             except Exception as error:  # noqa: BLE001 - a pickle may raise whatever a class can
                 self._tell(type(error).__qualname__)
                 return default

@@ -235,9 +235,9 @@ class StoreCache(BaseCache):
         return self.serializer.dumps(value)
 
     def _unpacked(self, packed: Any) -> Any:
-        if self.serializer is None or type(packed) is not bytes:
+        if self.serializer is None:
             return self._values.unpack(packed, None)
-        return self.serializer.loads(packed)
+        return self._values.unpack(packed, None, self.serializer.loads)
 
 
 _GONE: Any = object()
