@@ -34,28 +34,6 @@ def test_many_are_loaded_in_one_call_and_stored_in_one_go(virtual_clock: Virtual
     store.close()
 
 
-def test_a_key_that_somebody_else_loads_is_waited_for(virtual_clock: VirtualClock) -> None:
-    """Two batches that overlap load every key once, whichever comes first."""
-    store, gate, asked = stack(virtual_clock, MemoryStore()), Gate(), list[str]()
-
-    def load(keys: Sequence[str]) -> Mapping[str, Any]:
-        asked.extend(keys)
-        gate()
-        return {key: key.upper() for key in keys}
-
-    answers: list[Any] = []
-    first = threading.Thread(target=lambda: answers.append(store.get_or_load_many(["a", "b"], load)))
-    first.start()
-    assert gate.reached.wait(10)
-    second = threading.Thread(target=lambda: answers.append(store.get_or_load_many(["b", "c"], load)))
-    second.start()
-    gate.open()
-    first.join(10)
-    second.join(10)
-    assert sorted(asked) == ["a", "b", "c"]
-    assert sorted(answers, key=str) == [{"a": "A", "b": "B"}, {"b": "B", "c": "C"}]
-
-
 def test_a_batch_that_fails_rejects_those_who_joined(virtual_clock: VirtualClock) -> None:
     """Nobody waits for ever; the next one loads again."""
     store, gate = stack(virtual_clock, MemoryStore()), Gate()

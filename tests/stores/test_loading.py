@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 import fakeredis
@@ -427,6 +427,28 @@ def test_a_failed_load_is_remembered_only_if_asked(virtual_clock: VirtualClock) 
         store.delete("a")
         source.answers = ["v"]
         assert store.get_or_load("a", source) == "v"
+
+
+def test_a_key_that_somebody_else_loads_is_waited_for(virtual_clock: VirtualClock) -> None:
+    """Two batches that overlap load every key once, whichever comes first."""
+    store, gate, asked = stack(virtual_clock, MemoryStore()), Gate(), list[str]()
+
+    def load(keys: Sequence[str]) -> Mapping[str, Any]:
+        asked.extend(keys)
+        gate()
+        return {key: key.upper() for key in keys}
+
+    answers: list[Any] = []
+    first = threading.Thread(target=lambda: answers.append(store.get_or_load_many(["a", "b"], load)))
+    first.start()
+    assert gate.reached.wait(10)
+    second = threading.Thread(target=lambda: answers.append(store.get_or_load_many(["b", "c"], load)))
+    second.start()
+    gate.open()
+    first.join(10)
+    second.join(10)
+    assert sorted(asked) == ["a", "b", "c"]
+    assert sorted(answers, key=str) == [{"a": "A", "b": "B"}, {"b": "B", "c": "C"}]
 
 
 def test_a_policy_that_makes_no_sense_is_refused() -> None:

@@ -113,6 +113,15 @@ def _received(receive: Callable[[int], bytes]) -> bytes:
     return data
 
 
+def _whole(data: bytes, count: int) -> list[bytes] | None:
+    """The values of a list that has arrived whole, if none of them is nothing or has a line's end in it."""
+    pieces = data.split(b"\r\n")
+    if len(pieces) != 2 * count + 2 or pieces[-1]:
+        return None
+    values = pieces[2::2]  # every other piece is one, after its length
+    return values if [b"$%d" % length for length in map(len, values)] == pieces[1:-1:2] else None
+
+
 def _values(  # noqa: C901, PLR0915 - a call for every value is what this is there to save
     data: bytes, receive: Callable[[int], bytes]
 ) -> Sequence[bytes | None]:
@@ -124,12 +133,8 @@ def _values(  # noqa: C901, PLR0915 - a call for every value is what this is the
     if end < 0:
         raise _Other(data)
     at, count = end + 2, int(data[1:end])
-    pieces = data.split(b"\r\n")
-    # Where all is there and no value has a line's end in it, every other piece is a value, after its length.
-    if len(pieces) == 2 * count + 2 and not pieces[-1]:
-        whole = pieces[2::2]
-        if [b"$%d" % length for length in map(len, whole)] == pieces[1:-1:2]:
-            return whole
+    if (whole := _whole(data, count)) is not None:
+        return whole
     while len(values) < count:
         end = find(b"\r\n", at)
         stop = -1
