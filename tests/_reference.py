@@ -45,9 +45,9 @@ def told(page: str) -> str:
 
 def arguments(cls: type) -> dict[str, str]:
     """What a class's docstring says of each of its arguments."""
-    part = re.search(r"^ *Args:\n(?P<text>(?: {8}.*\n?|\n)*)", cls.__doc__ or "", re.MULTILINE)
+    part = re.search(r"^Args:\n(?P<text>(?: {4}.*\n?|\n)*)", inspect.cleandoc(cls.__doc__ or ""), re.MULTILINE)
     found: dict[str, str] = {}
-    for entry in re.split(r"^ {8}(?=\w)", part["text"] if part else "", flags=re.MULTILINE)[1:]:
+    for entry in re.split(r"^ {4}(?=\w)", part["text"] if part else "", flags=re.MULTILINE)[1:]:
         name, _, text = entry.partition(": ")
         plain = re.sub(r"\s+", " ", text.replace("``", "`")).strip()
         found[name] = re.sub(r"\bNone\b", "none", plain).replace("|", "\\|")
