@@ -103,6 +103,22 @@ def test_lists_of_another_kind_are_swapped_too() -> None:
     assert [type(one) for one in other.own_writers()] == [Mail]
 
 
+def test_a_writer_of_django_stays(shop: Any) -> None:
+    """Django's test runner has swapped its database already; an object that is given as it is has a twin as well."""
+
+    class Djangos(Mail):
+        name = "django.default"
+
+    Djangos.__module__ = "wellwired.integrations.django.writer"
+
+    class Two(Shop):
+        own_writers = providers.List(providers.Singleton(Djangos), Mail())
+
+    two: Any = Two()
+    with two.overriding(in_memory(two)), two:
+        assert [type(one) for one in two.own_writers()] == [Djangos, MemoryWriter]
+
+
 def test_what_is_overridden_already_stays() -> None:
     """A test's own override counts more than the twin, and settings that are overridden are the ones that count."""
     shop: Any = Shop()
