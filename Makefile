@@ -79,4 +79,4 @@ $(VENV)/.has-%: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 .PRECIOUS: $(BIN)/python $(VENV)/.has-%
-.PHONY: demo test oldest lint types docs coverage bench soak clean help
+.PHONY: demo test oldest lint types docs site coverage bench soak clean help
