@@ -22,7 +22,19 @@ from wellwired.stores._life import Reading
 from wellwired.stores._redis_clock import ServerClock
 from wellwired.stores.codecs import JSONCodec
 from wellwired.stores.damage import Damage, Reason
-from wellwired.stores.protocols import Adds, Atomic, Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
+from wellwired.stores.protocols import (
+    Adds,
+    Atomic,
+    Entry,
+    Fenced,
+    FencedMany,
+    KeepsStale,
+    Leases,
+    LeasesMany,
+    Many,
+    Ordered,
+    Tagged,
+)
 from wellwired.stores.redis import RedisStore
 from wellwired.testing.clock import VirtualClock
 
@@ -33,6 +45,8 @@ only_memory = pytest.mark.parametrize("redis_url", ["memory"], indirect=True)
 
 def shorten_lives(client: Any, seconds: float) -> None:
     """Does to every key what so many seconds would do: the server's time cannot be moved, the ends of lives can."""
+    for lease in client.keys("*!~*"):
+        client.pexpire(lease, max(0, client.pttl(lease) - int(seconds * 1000)))
     for name in client.keys("*:*"):
         left, envelope = client.pttl(name), client.get(name)
         if left <= 0 or envelope[:4] != b"\xc1WW\x02":
@@ -52,7 +66,7 @@ def store(redis_client: Any) -> RedisStore:
 class TestContract(LayerContract):
     """The Redis store keeps the contract of a layer."""
 
-    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, Adds, KeepsStale, Tagged)
+    abilities = (Many, Fenced, FencedMany, Ordered, Atomic, Adds, KeepsStale, Tagged, Leases, LeasesMany)
 
     @pytest.fixture
     def store(self, redis_client: Any) -> RedisStore:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from wellwired.stores.memory import MemoryStore
-from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, KeepsStale, Many, Ordered, Tagged
+from wellwired.stores.protocols import Atomic, Entry, Fenced, FencedMany, KeepsStale, Leases, Many, Ordered, Tagged
 from wellwired.testing.clock import VirtualClock
 from wellwired.testing.conformance import LayerSuite
 
@@ -120,6 +120,17 @@ class Deaf(MemoryStore):
         self._generations[:] = before
 
 
+class Generous(MemoryStore):
+    """Grants everybody the lease."""
+
+    def lease(self, key: str, _seconds: float, /) -> tuple[bool, Entry[Any] | None, Any]:
+        entry, token = self.read(key)
+        return entry is None, entry, token
+
+    def release(self, key: str, token: Any, /) -> None:
+        pass
+
+
 class TestHonest(Suite):
     pass
 
@@ -170,3 +181,8 @@ class TestDeaf(Suite):
 
 class TestClaiming(Suite):
     abilities = (Many,)
+
+
+class TestGenerous(Suite):
+    kind = Generous
+    abilities = (*(Suite.abilities or ()), Leases)

@@ -18,6 +18,8 @@ from wellwired.stores.protocols import (
     Fenced,
     FencedMany,
     KeepsStale,
+    Leases,
+    LeasesMany,
     Many,
     Ordered,
     Store,
@@ -26,7 +28,7 @@ from wellwired.stores.protocols import (
 
 __all__ = ["ABILITIES", "Basics", "LayerCommon", "PassTime"]
 
-ABILITIES: tuple[type, ...] = (Many, Fenced, FencedMany, Ordered, Atomic, Adds, KeepsStale, Tagged)
+ABILITIES: tuple[type, ...] = (Many, Fenced, FencedMany, Ordered, Atomic, Adds, KeepsStale, Tagged, Leases, LeasesMany)
 """What a store may be able to do besides `Store`."""
 
 PassTime = Callable[[float], None]
@@ -100,6 +102,16 @@ class LayerCommon:
     def tagged(self, store: Store) -> Tagged:
         """The store as `Tagged`."""
         return store if isinstance(store, Tagged) else pytest.skip("not Tagged")
+
+    @pytest.fixture
+    def leases(self, store: Store) -> Leases:
+        """The store as `Leases`."""
+        return store if isinstance(store, Leases) else pytest.skip("not Leases")
+
+    @pytest.fixture
+    def leases_many(self, store: Store) -> LeasesMany:
+        """The store as `LeasesMany`."""
+        return store if isinstance(store, LeasesMany) else pytest.skip("not LeasesMany")
 
 
 class Basics(LayerCommon):

@@ -55,6 +55,7 @@ _PARTS = (
     "_suite_fences",
     "_suite_handlers",
     "_suite_layers",
+    "_suite_leases",
     "_suite_many",
     "_suite_writes",
 )
@@ -65,17 +66,19 @@ from wellwired.testing._suite_changes import Exchanges  # noqa: E402 - see above
 from wellwired.testing._suite_fences import Fences, Shared, Stale, Tags  # noqa: E402
 from wellwired.testing._suite_handlers import HandlerSuite  # noqa: E402
 from wellwired.testing._suite_layers import Basics  # noqa: E402
+from wellwired.testing._suite_leases import Loads  # noqa: E402
 from wellwired.testing._suite_many import Batches, Keys, Processes, Units  # noqa: E402
 from wellwired.testing._suite_writes import AfterCommit, Failures, Names, Time  # noqa: E402
 
 __all__ = ["HandlerSuite", "LayerSuite", "WriterSuite"]
 
 
-class LayerSuite(Basics, Fences, Exchanges, Stale, Tags, Shared):
+class LayerSuite(Basics, Fences, Exchanges, Stale, Tags, Loads, Shared):
     """What a layer must be. A subclass overrides `store`, and if it can `another` and `pass_time`.
 
     It may say with ``VALUES``, ``KEYS``, ``ONE`` and ``TWO`` what its store can keep, and with ``abilities`` which of
-    the protocols `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic`, `Adds`, `KeepsStale` and `Tagged` it claims.
+    the protocols `Many`, `Fenced`, `FencedMany`, `Ordered`, `Atomic`, `Adds`, `KeepsStale`, `Tagged`, `Leases` and
+    `LeasesMany` it claims. (`Timed` is about waiting, which no suite can see: test it with a server that hangs.)
     """
 
 
