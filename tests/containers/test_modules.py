@@ -100,6 +100,21 @@ def test_a_bare_function_under_a_name_of_its_own_is_fine(shop: Shop, make_module
     assert views.show() is shop.users()
 
 
+def test_a_traceback_that_was_shown_holds_nothing(shop: Shop, make_module: MakeModule) -> None:
+    """pytest and debuggers read the locals of a failure's frames, which Python 3.11 and 3.12 then keep as dicts."""
+    views = make_module("""
+        @inject
+        def fails(users=Provide["users"]):
+            raise LookupError("on purpose")
+    """)
+    shop.wire([views])
+    with pytest.raises(LookupError) as caught:
+        views.fails()
+    assert any("function" in entry.frame.f_locals for entry in caught.traceback)
+    shop.unwire()
+    shop.wire([views])
+
+
 def test_a_marked_function_without_inject_is_refused(shop: Shop, make_module: MakeModule) -> None:
     """Functions, methods and what is below another decorator are found, but not those of other modules."""
     views = make_module("""

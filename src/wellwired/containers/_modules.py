@@ -107,8 +107,19 @@ def _held(referrer: Any, originals: Iterable[Any]) -> Iterator[Any]:
             continue
         names = [key for key, value in referrer.items() if value is function]
         # Wrappers copy each other's __wrapped__, and a module may keep the bare function under a name of its own.
-        if names != ["__wrapped__"] and referrer is not vars(sys.modules.get(function.__module__, sys)):
+        if names == ["__wrapped__"] or referrer is vars(sys.modules.get(function.__module__, sys)):
+            continue
+        if not _is_snapshot(referrer):
             yield function
+
+
+def _is_snapshot(names: Any) -> bool:
+    """Whether a dict is what Python 3.11 and 3.12 keep at a function's frame once somebody has read its locals.
+
+    pytest reads those of every failure that it shows, our wrappers' among them, and keeps the traceback for later.
+    """
+    frames = [one for one in gc.get_referrers(names) if type(one) is FrameType]
+    return any(frame.f_code.co_flags & inspect.CO_OPTIMIZED and frame.f_locals is names for frame in frames)
 
 
 def _classes(module: ModuleType) -> Iterator[type]:
