@@ -109,12 +109,13 @@ def test_every_shape_of_an_answer_is_understood(spoken: Spoken, pieces: Sequence
     assert spoken.hear([b"$4\r\nnext\r\n"]) == b"next"
 
 
-@pytest.mark.parametrize(("protocol", "null"), [(2, b"$-1\r\n"), (3, b"_\r\n")])
+@pytest.mark.parametrize(("protocol", "null"), [(2, b"$-1\r\n"), (2, b"*-1\r\n"), (3, b"_\r\n")])
 def test_nothing_is_none(protocol: int, null: bytes) -> None:
     """As each protocol writes it."""
     spoken = Spoken(protocol)
     try:
         assert spoken.hear([null]) is None and spoken.hear([written([None, b""], null)]) == [None, b""]
+        assert spoken.hear([b"$1\r\na\r\n"]) == b"a"
     finally:
         spoken.close()
 
@@ -180,6 +181,10 @@ def test_another_parser_is_left_to_itself(spoken: Spoken) -> None:
     spoken.connection._parser.__class__ = Own
     assert _buffer(spoken.connection) is None and spoken.hear([b"*1\r\n$1\r\na\r\n"]) == [b"a"]
     spoken.connection._parser.__class__ = Own.__mro__[1]
+    assert _buffer(spoken.connection) is not None
+    spoken.connection.read_response = lambda **_: b"its own"
+    assert answer(spoken.connection) == b"its own"
+    del spoken.connection.read_response
     spoken.connection._parser._buffer._buffer.write(b"$1\r\nb\r\n")
     spoken.connection._parser._buffer._buffer.seek(0)
     assert _buffer(spoken.connection) is None and answer(spoken.connection) == b"b"

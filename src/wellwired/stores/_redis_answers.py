@@ -4,7 +4,7 @@ redis-py's own parser in Python makes several calls for each value, which for a 
 server does. Here the two shapes that stores mostly get, one value or a list of values, are cut out of what has arrived.
 Whatever else comes (an error, a number, a push message, an answer too long to be kept in one piece) is handed to the
 connection's own parser from its first byte on, and so is everything if the connection has another parser, such as
-hiredis, or one that has changed.
+hiredis, or one that has changed, or reads answers in a way of its own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from io import SEEK_END, BytesIO
 from typing import Any, Final
 
 from redis import _parsers
+from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as LateAnswer
+from redis.sentinel import SentinelManagedConnection
 
 __all__ = ["answer"]
 
@@ -28,11 +30,14 @@ _LONGEST: Final = 1 << 20
 _VALUE: Final = ord("$")
 _LIST: Final = ord("*")
 _NULL: Final = ord("_")
+_MINUS: Final = ord("-")
 _SOCKETS: Final = (socket.socket, ssl.SSLSocket)
 # redis-py's own, if it still has them; none of another name is touched.
 _PARSERS: Final = tuple(
     parser for name in ("_RESP2Parser", "_RESP3Parser") if (parser := getattr(_parsers, name, None)) is not None
 )
+# What they do more is about errors, which they are given. A connection that reads otherwise is left to do so.
+_READERS: Final = (AbstractConnection.read_response, SentinelManagedConnection.read_response)
 
 
 class _Other(Exception):  # noqa: N818 - it never leaves this module
@@ -73,6 +78,8 @@ def _buffer(connection: Any) -> Any:
     """What the connection's parser keeps what has arrived in, if that is empty and of the kind that is known here."""
     parser: Any = getattr(connection, "_parser", None)
     if type(parser) not in _PARSERS or type(connection._sock) not in _SOCKETS:
+        return None
+    if getattr(connection.read_response, "__func__", None) not in _READERS:
         return None
     kept = getattr(parser._buffer, "_buffer", None)
     if type(kept) is not BytesIO or kept.tell():
@@ -130,7 +137,7 @@ def _values(  # noqa: C901, PLR0915 - a call for every value is what this is the
     values: list[bytes | None] = []
     add = values.append
     end = find(b"\r\n")
-    if end < 0:
+    if end < 0 or data[1] == _MINUS:  # minus one: nothing, as RESP2 writes it for a list
         raise _Other(data)
     at, count = end + 2, int(data[1:end])
     if (whole := _whole(data, count)) is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from wellwired.stores._redis_answers import answer
 
@@ -53,11 +54,17 @@ def once(client: Any) -> Callable[..., Any]:
 
 def _sender(pool: Any) -> Callable[..., Any]:
     def send(*parts: Any) -> Any:
+        command = _packed(parts)
         connection = pool.get_connection()
         try:
-            # Both calls close the connection if they fail, so it never comes back with an answer still on its way.
-            connection.send_packed_command((_packed(parts),))
+            connection.send_packed_command((command,))
             return answer(connection)
+        except ResponseError:
+            raise  # this is the answer, and has come whole
+        except BaseException:
+            # Also if a signal came between two steps above: an answer that is still on its way is nobody else's.
+            connection.disconnect()
+            raise
         finally:
             pool.release(connection)
 
