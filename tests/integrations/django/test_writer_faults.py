@@ -474,6 +474,31 @@ class TestSQLite:
         assert time.monotonic() - deadline.at < 1
         assert balances(alias) == {}
 
+    def test_so_does_a_write_by_another_writer_and_the_connection_is_left_as_it_was(self, alias: Alias) -> None:
+        """Two writers on one alias know of each other's bounds, and neither takes them for how the connection is."""
+        outer = DjangoWriter(alias.name, Registry())
+        inner = DjangoWriter(alias.name, Registry(doing(insert)))
+        connection = connections[alias.name]
+        connection.ensure_connection()
+        usual = connection.connection.execute("PRAGMA busy_timeout").fetchone()
+
+        def endless(request: WriteRequest, connection: Any) -> None:
+            write(inner, insert, {"id": 2, "balance": 0}, deadline=Deadline.after(0.2))
+            with connection.cursor() as cursor:
+                cursor.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT MAX(i) FROM n")
+
+        def nested(request: WriteRequest, connection: Any) -> None:
+            write(inner, insert, {"id": 3, "balance": 0}, deadline=Deadline.after(1))
+
+        write(outer, nested, deadline=Deadline.after(2))
+        write(inner, insert, {"id": 4, "balance": 0}, deadline=Deadline.after(1))
+        assert connection.connection.execute("PRAGMA busy_timeout").fetchone() == usual
+        deadline = Deadline.after(0.3)
+        with pytest.raises(WriteTimeoutError):
+            write(outer, endless, deadline=deadline)
+        assert time.monotonic() - deadline.at < 1
+        assert sorted(balances(alias)) == [3, 4]
+
     def test_it_takes_the_write_lock_at_once(self, alias: Alias, writer: DjangoWriter) -> None:
         """A write that reads first cannot meet another one that did the same; Django's own blocks stay as they are."""
         seen: list[bool] = []

@@ -96,7 +96,6 @@ class Bounds:
         self._watch = Watch(name)
         self._cutter = Cutter(partial(_kill, alias) if vendor == "mysql" else None)
         self._file = vendor == "sqlite"
-        self._usual: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
 
     def reach(self, connection: BaseDatabaseWrapper, deadline: Deadline) -> Way:
         """Makes sure that there is a connection that was well when it was last looked at.
@@ -135,7 +134,7 @@ class Bounds:
         driver: Any = connection.connection
         if not self._file:
             return (way or Way(self._watch, deadline)).leash(driver, self._cutter)
-        leash = _FileLeash(self._file_of(connection), deadline)
+        leash = _FileLeash(_file_of(connection), deadline)
         try:
             leash.begin()
         except BaseException:
@@ -163,12 +162,6 @@ class Bounds:
         finally:
             overlay.off()
 
-    def _file_of(self, connection: BaseDatabaseWrapper) -> _File:
-        file, driver = self._usual.get(connection), connection.connection
-        if file is None or file.driver is not driver:
-            file = self._usual[connection] = _File(driver)
-        return file
-
 
 class _File:
     """A connection to a file: how it is left, and who bounds work on it, a write inside a write last."""
@@ -177,6 +170,17 @@ class _File:
         self.driver = driver
         self.usual = Usual.of(driver)
         self.leashes: list[_FileLeash] = []
+
+
+# Of the process and not of a writer: two may write on one alias, one of them in a handler of the other.
+_files: WeakKeyDictionary[BaseDatabaseWrapper, _File] = WeakKeyDictionary()
+
+
+def _file_of(connection: BaseDatabaseWrapper) -> _File:
+    file, driver = _files.get(connection), connection.connection
+    if file is None or file.driver is not driver:
+        file = _files[connection] = _File(driver)
+    return file
 
 
 class _FileLeash(SQLiteLeash):
