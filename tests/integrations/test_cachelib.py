@@ -186,6 +186,14 @@ class TestValues:
         assert cache.set_many({"a": 1, "b": {1}, "c": [2]}) == ["a", "c"]
         assert cache.get_dict("key", "a", "b", "c") == {"key": {"a": [1]}, "a": 1, "b": None, "c": [2]}
 
+    def test_a_serializer_has_ints_that_are_too_large_for_a_layer(self, store: DelegatedStore[Any]) -> None:
+        """So that counting goes on past what MessagePack has ints for."""
+        cache = StoreCache(store)
+        cache.serializer = JSONSerializer()
+        cache.set("n", 2**64 - 1)
+        assert [cache.inc("n"), cache.inc("n"), cache.get("n")] == [2**64, 2**64 + 1, 2**64 + 1]
+        assert cache.set("big", -(2**70)) and cache.get("big") == -(2**70)
+
     def test_what_a_serializer_cannot_read_is_a_miss(self, store: DelegatedStore[Any]) -> None:
         """Whatever it raises."""
         cache = StoreCache(store)

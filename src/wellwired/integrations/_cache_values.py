@@ -19,7 +19,7 @@ import structlog
 
 from wellwired.clock import SYSTEM, Clock
 
-__all__ = ["CacheValues"]
+__all__ = ["CacheValues", "is_plain"]
 
 # Of every Python that is supported, so that workers of two versions can share a cache while one replaces the other.
 _PROTOCOL: Final = 5
@@ -29,6 +29,11 @@ _QUIET_SECONDS: Final = 60.0
 
 _log = structlog.get_logger("wellwired.caches")
 _loads, _dumps = pickle.loads, pickle.dumps
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is stored as it is: an int that MessagePack has a form for; a bool is no int here."""
+    return type(value) is int and _LEAST <= value <= _MOST
 
 
 class CacheValues:
@@ -57,8 +62,8 @@ class CacheValues:
         Raises:
             Exception: what pickle, or the value's own class, raises if it cannot.
         """
-        if type(value) is int and _LEAST <= value <= _MOST:  # a bool is no int here
-            return value
+        if is_plain(value):
+            return value  # type: ignore[no-any-return]
         return _dumps(value, _PROTOCOL)
 
     def unpack(self, packed: Any, default: Any, loads: Callable[[bytes], Any] = _loads) -> Any:

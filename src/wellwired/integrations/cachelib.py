@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from wellwired.errors import MissingExtraError, StateError
 from wellwired.integrations._cache_keys import fitted
 from wellwired.integrations._cache_stores import StoreInContainer
-from wellwired.integrations._cache_values import CacheValues
+from wellwired.integrations._cache_values import CacheValues, is_plain
 from wellwired.stores import MISSING, DelegatedStore, Entry
 
 try:
@@ -230,7 +230,7 @@ class StoreCache(BaseCache):
         return None if seconds == 0 else seconds if seconds > 0 else _GONE
 
     def _packed(self, value: Any) -> Any:
-        if self.serializer is None or type(value) is int:
+        if self.serializer is None or is_plain(value):
             return self._values.pack(value)
         return self.serializer.dumps(value)
 
