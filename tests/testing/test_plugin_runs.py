@@ -335,6 +335,22 @@ def test_it_works_in_workers_of_xdist(project: pytest.Pytester) -> None:
     result.assert_outcomes(passed=9, errors=1)
 
 
+def test_a_mark_on_one_parameter_is_about_that_one(project: pytest.Pytester) -> None:
+    """The same function with other parameters gets no container that it has not asked for."""
+    project.makepyfile(
+        """
+        import pytest
+
+        MARKED = pytest.param(1, marks=pytest.mark.wellwired_override({"redis.other": "fake"}))
+
+        @pytest.mark.parametrize("number", [MARKED, 2])
+        def test_it(number, request):
+            assert ("wellwired_container" in request.fixturenames) == (number == 1)
+        """
+    )
+    run(project).assert_outcomes(passed=2)
+
+
 def test_a_test_case_of_unittest_is_marked_too(project: pytest.Pytester) -> None:
     """It cannot ask for fixtures; the application's container is overridden for it all the same."""
     project.makeini("[pytest]\nwellwired_container = shop:PLAIN\n")

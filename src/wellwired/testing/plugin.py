@@ -92,7 +92,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         # Before the test's own fixtures, such as a client of the application, and after those that are always there.
         asked = getattr(getattr(item, "_fixtureinfo", None), "argnames", ())
         first = min((names.index(name) for name in asked if name in names), default=len(names))
-        names.insert(first, "wellwired_container")
+        # A list of its own, because pytest has one for all parameters of a function, and a mark may be about one.
+        item.fixturenames = [*names[:first], "wellwired_container", *names[first:]]  # type: ignore[attr-defined]
     item.stash[_STANDING] = _standing()
 
 
