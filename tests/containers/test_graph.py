@@ -26,6 +26,11 @@ class Service:
     def __init__(self, *needs: Any, **named: Any) -> None:
         self.needs, self.named = needs, named
 
+    @classmethod
+    def made(cls) -> Service:
+        """Makes one."""
+        return cls()
+
 
 def session(engine: Engine) -> Iterator[Service]:
     """Lives for a scope."""
@@ -107,6 +112,23 @@ def test_what_a_partial_makes_is_what_is_inside_it() -> None:
         user = providers.Factory(functools.partial(functools.partial(Service, 1), 2))
 
     assert Partly().graph()["user"].detail == f"{__name__}.Service"
+
+
+def test_what_a_class_method_makes_is_told_by_its_class() -> None:
+    """`ShopSettings.load` is not told as the `Settings.load` that it inherited."""
+
+    class Child(Service):
+        """Inherits what makes it."""
+
+    class Made(Container):
+        """A class method, and one that was inherited."""
+
+        own = providers.Singleton(Service.made)
+        inherited = providers.Singleton(Child.made)
+
+    graph, here = Made().graph(), Child.__qualname__
+    assert graph["own"].detail == f"{__name__}.Service.made"
+    assert graph["inherited"].detail == f"{__name__}.{here}.made"
 
 
 def test_unnamed_providers_are_folded_into_who_holds_them(shop: Shop) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from wellwired import Entry, MemoryStore, WriteRequest
 from wellwired.clock import SYSTEM
 from wellwired.errors import BackendError, ErrorCode, LayerError, Outcome, StateError, UnknownProviderError, WriteError
 from wellwired.testing import Faults, VirtualClock, in_memory
+from wellwired.testing._layers import around_layer
 
 
 @pytest.fixture
@@ -159,6 +160,34 @@ def test_an_end_waits_for_what_hangs(shop: Any, faults: Faults) -> None:
         fault.end()
         assert fault.hanging == 0
     thread.join(10)
+
+
+def test_the_last_end_waits_for_what_went_on(shop: Any, faults: Faults) -> None:
+    """When all faults have ended no call is at work in the layer, whose connections may be closed next."""
+    entered, allowed, over = threading.Event(), threading.Event(), threading.Event()
+
+    def gate(_name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        entered.set()
+        allowed.wait(10)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            over.set()
+
+    with around_layer(shop, "stores.prices", "memory", gate):
+        fault = faults.hung("stores.prices", "memory", seconds=None)
+        reader = threading.Thread(target=shop.stores["prices"]().get, args=("tea", None))
+        reader.start()
+        fault.wait_until_hanging()
+        ender = threading.Thread(target=faults.end)
+        ender.start()
+        assert entered.wait(10)
+        ender.join(0.2)
+        assert ender.is_alive() and not over.is_set()
+        allowed.set()
+        ender.join(10)
+        assert over.is_set() and not ender.is_alive()
+        reader.join(10)
 
 
 def test_afterwards_everything_is_as_it_was(shop: Any) -> None:

@@ -126,12 +126,13 @@ def test_what_is_no_request_is_an_invalid_one() -> None:
 
 
 def test_a_refusal_says_what_would_have_been_right() -> None:
-    """Near misses of targets and types."""
+    """Near misses of targets and types; of a writer that does not list its types, nothing is made up."""
     manager, _ = managed()
     assert "did you mean 'sql.main'?" in str(failure(manager, request(target="sql.man")))
     assert "did you mean 'put'?" in str(failure(manager, request("putt")))
     bare = WriteManager([Acting(lambda request, deadline: WriteResult())], logger=SILENT)
-    assert "no type is registered" in str(failure(bare, request("missing")))
+    told = str(failure(bare, request("missing")))
+    assert "type 'missing'; register one" in told and "no type is registered" not in told
 
 
 def test_the_writer_is_told_to_metrics_if_it_was_found() -> None:

@@ -224,6 +224,9 @@ def arguments_of(provider: Provider) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _qualified(made: Any) -> str:
     while isinstance(made, functools.partial):
         made = made.func
+    owner = getattr(made, "__self__", None)
+    if isinstance(owner, type):  # a class method is told by the class that it makes, and not by who wrote it
+        return f"{owner.__module__}.{owner.__qualname__}.{made.__name__}"
     name = getattr(made, "__qualname__", "")
     module = getattr(made, "__module__", None)
     if not name or di.is_provider(made):

@@ -78,7 +78,7 @@ class Common:
         """
         raise NotImplementedError("a subclass says how a text is written")
 
-    def written(self, writer: Writer) -> Iterable[str]:
+    def written(self, writer: Any) -> Iterable[str]:
         """The texts that are there for good, in any order, by another way than the writer. Every subclass overrides it.
 
         Args:
@@ -94,7 +94,7 @@ class Common:
         """
         raise NotImplementedError("a subclass says what the backend refuses")
 
-    def after_fork(self, writer: Writer) -> None:
+    def after_fork(self, writer: Any) -> None:
         """What an application does in a forked child before it writes; nothing, if not overridden.
 
         Args:

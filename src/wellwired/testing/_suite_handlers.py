@@ -41,7 +41,7 @@ class HandlerSuite:
         """A fresh writer for it, on a backend that has what the handler needs; every subclass overrides this."""
         raise NotImplementedError("a subclass supplies a writer")
 
-    def state(self, writer: Writer) -> Any:
+    def state(self, writer: Any) -> Any:
         """What the handler changes, as it is there for good, to be compared by ``==``; every subclass overrides this.
 
         Args:

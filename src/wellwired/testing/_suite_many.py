@@ -324,7 +324,7 @@ class Processes(Common):
         assert child == 0, f"the child's write failed, or hung: status {child}"
         self.send(writer, handler, text="parent")
         expected = ["child", "parent", "parent"] if self.shared else ["parent", "parent"]
-        assert self.there(writer) == expected
+        assert self.there(writer) == expected, f"the suite was told that shared is {self.shared}"
 
     def _forked(self, writer: Writer, work: Callable[[], Any]) -> int:
         with warnings.catch_warnings():

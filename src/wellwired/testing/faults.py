@@ -47,6 +47,7 @@ class Fault:
         """How many calls have met it."""
         self.hanging = 0
         """How many calls it keeps waiting at this moment."""
+        self._resumed = 0
 
     def end(self) -> None:
         """Ends it: later calls do not meet it, and those that hang go on before this returns."""
@@ -64,14 +65,27 @@ class Fault:
         return self._act(lambda: call(*args, **kwargs))
 
     def hang(self, seconds: float | None) -> bool:
-        """Waits for its end, in real time; whether that came."""
+        """Waits for its end, in real time; whether that came. Who goes on then says when it has: `gone_on`."""
         with self._changed:
             self.hanging += 1
             try:
-                return self._changed.wait_for(lambda: self.ended, timeout=seconds)
+                resumed = self._changed.wait_for(lambda: self.ended, timeout=seconds)
+                self._resumed += resumed
+                return resumed
             finally:
                 self.hanging -= 1
                 self._changed.notify_all()
+
+    def gone_on(self) -> None:
+        """Told by a call that hung, went on at the end, and is over."""
+        with self._changed:
+            self._resumed -= 1
+            self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Waits, for five seconds at most, until the calls that hung are over: what they use may be closed next."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._resumed, timeout=5.0)
 
     def wait_until_hanging(self, calls: int = 1) -> None:
         """Waits, for ten seconds at most, until so many calls hang.
@@ -176,9 +190,12 @@ class Faults:
         """
 
         def act(call: Callable[[], Any]) -> Any:
-            if fault.hang(seconds):
+            if not fault.hang(seconds):
+                raise too_slow(self._store(store, layer))
+            try:
                 return call()
-            raise too_slow(self._store(store, layer))
+            finally:
+                fault.gone_on()
 
         fault = Fault(act, only)
         return self._put(store, layer, fault)
@@ -198,11 +215,13 @@ class Faults:
         return self._writers[writer.name]
 
     def end(self) -> None:
-        """Ends every fault, and puts everything back; calls that hang go on."""
+        """Ends every fault, and puts everything back; calls that hang go on to their own end before it returns."""
         for fault in self._ordered:
             fault.end()
         for faults in self._writers.values():
             faults.end()
+        for fault in self._ordered:
+            fault.settle()
         self._ordered.clear()
         self._writers.clear()
         self._stack.close()

@@ -65,13 +65,13 @@ def endpoint(directory: Directory, send: Send | None = None) -> WriteNext:
 
 
 def unsupported(request: WriteRequest, writer: Writer) -> TypeNotSupportedError:
-    """The error for a type that the writer has no handler for, with those that it has.
+    """The error for a type that the writer has no handler for, with those that it has, if it lists them.
 
     Args:
         request: the request, its names checked.
         writer: the writer of its target.
     """
-    return no_type(request, writer.name, writer.types() if isinstance(writer, Listed) else ())
+    return no_type(request, writer.name, writer.types() if isinstance(writer, Listed) else None)
 
 
 def unusable(error: Exception) -> BackendError:

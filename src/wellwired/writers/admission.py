@@ -107,16 +107,17 @@ def no_writer(request: WriteRequest, known: Iterable[str]) -> WriterNotFoundErro
     )
 
 
-def no_type(request: WriteRequest, writer: str, known: Iterable[str]) -> TypeNotSupportedError:
+def no_type(request: WriteRequest, writer: str, known: Iterable[str] | None) -> TypeNotSupportedError:
     """The error for a type that a writer has no handler for, with the near or the known ones.
 
     Args:
         request: the request, its names checked.
         writer: the name of the writer.
-        known: every type that it has a handler for.
+        known: every type that it has a handler for; None if it does not say.
     """
+    hint = "register one, for this kind of backend" if known is None else _hint(request.type, known, "type")
     return TypeNotSupportedError(
-        f"the writer {writer!r} has no handler for the type {request.type!r}; {_hint(request.type, known, 'type')}",
+        f"the writer {writer!r} has no handler for the type {request.type!r}; {hint}",
         target=request.target,
         type=request.type,
         reason="type",
