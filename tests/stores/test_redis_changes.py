@@ -256,3 +256,19 @@ def test_what_is_sent_twice_all_the_same_is_done_once(redis_url: str, mocker: Mo
     losing.left = 1
     assert users.add("a", 1) is True and users.get("a") == 1 and users.get("n") == 2
     client.close()
+
+
+@only_real
+def test_a_lease_whose_grant_was_lost_is_granted_again(redis_url: str, mocker: MockerFixture) -> None:
+    """A client with retries asks again by itself, and must not be told to wait for what it holds."""
+    client = redis_py.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 3))
+    cache = RedisStore(client, namespace="users")
+    assert cache.lease("warm", 30.0)[0]
+    losing = Losing(mocker, client, times=1)
+    granted, entry, token = cache.lease("a", 30.0)
+    assert (granted, entry, losing.sent) == (True, None, 2) and cache.lease("a", 30.0)[0] is False
+    losing.left = 1
+    assert [granted for granted, _, _ in cache.lease_many(["a", "b", "c"], 30.0).values()] == [False, True, True]
+    cache.release("a", token)
+    assert cache.lease("a", 30.0)[0] is True
+    client.close()

@@ -140,7 +140,8 @@ LEASED: Final = Script("local keys, arguments = 3, 7" + _STORE)
 # KEYS: the state, then value, fence and lease of each key. ARGV: milliseconds to hold the leases, milliseconds that a
 # value must have left to count, two words for the state if it has none, then for each key: a word for its lease,
 # whether to look for a value first, a word for its fence if that has none. The answer: the state, then for each key
-# whether it is granted, the word of its fence, and what lies there if it counts.
+# whether it is granted, the word of its fence, and what lies there if it counts. A lease that has our word already was
+# granted to this very command, which was sent before and its answer lost.
 LEASE: Final = Script(
     _STATE
     + _THERE
@@ -156,7 +157,8 @@ for item = 1, (#KEYS - 1) / 3 do
   local fence = redis.call('GET', place)
   if not fence then fence = ARGV[at + 2]; redis.call('SET', place, fence) end
   if ARGV[at + 1] == '1' and (there(name) or 0) > 0 then answers[item + 1] = {0, fence, redis.call('GET', name)}
-  elseif redis.call('SET', KEYS[3 * item + 1], ARGV[at], 'NX', 'PX', ARGV[1]) then answers[item + 1] = {1, fence}
+  elseif redis.call('SET', KEYS[3 * item + 1], ARGV[at], 'NX', 'PX', ARGV[1])
+    or redis.call('GET', KEYS[3 * item + 1]) == ARGV[at] then answers[item + 1] = {1, fence}
   else answers[item + 1] = {0, fence} end
 end
 return answers
