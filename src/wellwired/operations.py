@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from wellwired._frozen import refusing_changes
 from wellwired.clock import Deadline
@@ -64,7 +64,7 @@ class WriteResult(Generic[T]):
     Args:
         success: True; a failure is raised as a `WriteError`, or stands in a batch's answers as one.
         message: one line for people.
-        data: what the handler returned.
+        data: what the handler returned; None of a handler that returns nothing.
         attempts: how many times the backend was tried.
         duration: seconds from the call to the answer.
         replayed: whether an earlier write with the same idempotency key gave this result.
@@ -75,7 +75,7 @@ class WriteResult(Generic[T]):
 
     success: bool = True
     message: str = ""
-    data: T | None = field(default=None, repr=False)
+    data: T = field(default=cast("Any", None), repr=False)
     attempts: int = 1
     duration: float = 0.0
     replayed: bool = False

@@ -137,6 +137,9 @@ def test_a_line_says_the_same_whichever_way_it_was_written(fields: dict[str, Any
     known = {key: value for key, value in json.loads(text).items() if key in fields}
     assert known == json.loads(json.dumps(fields, default=lambda value: f"<{type(value).__qualname__}>"))
     assert text.isascii() and "hunter2" not in text
+    assert (
+        text.startswith('{"') and '": ' not in text and '", ' not in text
+    )  # one spacing, for those who search by text
 
 
 def test_the_time_of_a_line_is_the_time_of_day_in_utc() -> None:

@@ -81,7 +81,7 @@ def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str
         # A stream may be able to take ASCII only, which `json` never leaves.
         if line.isascii():
             return line.decode()
-    return json.dumps(event, default=_name_of_type)
+    return json.dumps(event, default=_name_of_type, separators=(",", ":"))
 
 
 def _name_of_type(value: object) -> str:
