@@ -230,6 +230,28 @@ class TestCallbacks:
         assert (connection.execute_wrappers, connection.run_on_commit, connection.in_atomic_block) == ([], [], False)
         assert connection.autocommit and connection.savepoint_ids == []
 
+    def test_an_end_in_the_middle_of_the_roll_back_leaves_nothing(self, alias: Alias, writer: DjangoWriter) -> None:
+        """It is heard, nothing is committed, and no later write runs the callbacks of this one."""
+        seen: list[str] = []
+
+        def work(request: WriteRequest, connection: Any) -> None:
+            def interrupted() -> None:
+                raise KeyboardInterrupt
+
+            insert(request, connection)
+            transaction.on_commit(lambda: seen.append("ran"), using=connection.alias)
+            connection._rollback = interrupted
+            raise ValueError
+
+        with pytest.raises(KeyboardInterrupt):
+            write(writer, work)
+        connection = on(alias.name)
+        del vars(connection)["_rollback"]
+        assert (connection.connection, connection.execute_wrappers, connection.in_atomic_block) == (None, [], False)
+        assert not {"commit", "rollback", "on_commit", "get_new_connection"} & vars(connection).keys()
+        assert write(writer, payload={"id": 2, "balance": 0}).success
+        assert balances(alias) == {2: 0} and seen == []
+
 
 class TestKeys:
     """Idempotency keys, in the table that a migration makes."""

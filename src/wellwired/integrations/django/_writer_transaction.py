@@ -14,7 +14,7 @@ The blocks of Django's `TestCase` are no surrounding: a test sees what would hap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -352,15 +352,7 @@ class DjangoTransaction:
             return
         blocks, self._block = [self._block, *self._savepoints], None
         self._savepoints = []
-        # Django would make a new connection to set its autocommit, in as much time as that takes.
-        gone = Overlay(connection, get_new_connection=_no_other)
-        try:
-            for block in reversed(blocks):
-                block.__exit__(StoppedError, None, None)
-        except Exception:  # noqa: BLE001 - whatever it is, the roll-back is not confirmed
-            _drop(connection)
-        finally:
-            gone.off()
+        _roll_back(connection, reversed(blocks))
 
     def _tell_around(self, failure: WriteError) -> None:
         """Marks the transaction around it if no savepoint helps, and has nobody try again inside it."""
@@ -383,6 +375,35 @@ class DjangoTransaction:
             _drop(connection)
         if self._begun and self._place is Place.OWN and connection.connection is not None and not connection.autocommit:
             _drop(connection)
+
+
+def _roll_back(connection: BaseDatabaseWrapper, blocks: Iterable[AbstractContextManager[None]]) -> None:
+    """Leaves blocks by way of rolling back; drops the connection if that is not confirmed."""
+    failures: list[BaseException] = []
+    send = connection.rollback
+
+    def rollback() -> None:
+        try:
+            send()
+        except BaseException as error:
+            failures.append(error)
+            # Before Django sets its autocommit, by which SQLite would commit what is still there.
+            _drop(connection)
+            raise
+
+    # Django would make a new connection to set its autocommit, in as much time as that takes.
+    overlay = Overlay(connection, get_new_connection=_no_other, rollback=rollback)
+    try:
+        for block in blocks:
+            block.__exit__(StoppedError, None, None)
+    except BaseException as error:  # noqa: BLE001 - looked at below
+        failures.append(error)
+        _drop(connection)
+    finally:
+        overlay.off()
+    # Who ends the program, or the thread, is heard, also if Django's own end of a block hides it behind an error.
+    if ending := next((one for one in failures if not isinstance(one, Exception)), None):
+        raise ending
 
 
 def _drop(connection: BaseDatabaseWrapper) -> None:
