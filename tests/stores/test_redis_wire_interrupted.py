@@ -34,6 +34,13 @@ def _number_first(word: bytes) -> list[bytes]:
     return [b"*2\r\n:1\r\n$%d\r\n" % len(word), b"%b\r\n" % word]
 
 
+def _greeting(said: bytes) -> bytes:
+    """The answers to what a connection says before its first command."""
+    hello = b"%1\r\n$5\r\nproto\r\n:3\r\n" if b"HELLO" in said else b""
+    refused = b"-ERR unknown subcommand\r\n" if b"MAINT_NOTIFICATIONS" in said else b""
+    return hello + refused + b"+OK\r\n" * said.count(b"SETINFO")
+
+
 class Slow:
     """A server that answers each command with its last word, after a while, and a while passes between the pieces."""
 
@@ -58,8 +65,8 @@ class Slow:
         with client:
             try:
                 while said := client.recv(65536):
-                    if b"SETINFO" in said:
-                        client.sendall(b"+OK\r\n" * said.count(b"SETINFO"))
+                    if greeting := _greeting(said):
+                        client.sendall(greeting)
                         continue
                     *first, last = self._pieces(said.rsplit(b"\r\n", 2)[1])
                     for piece in first:
@@ -108,17 +115,18 @@ class Interruption:
         return self._stepped
 
 
-def _send(port: int) -> tuple[Any, Callable[..., Any]]:
-    client: Any = redis_py.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=5)
+def _send(port: int, protocol: int) -> tuple[Any, Callable[..., Any]]:
+    client: Any = redis_py.Redis(port=port, protocol=protocol, retry=Retry(NoBackoff(), 0), socket_timeout=5)
     return client, wire(client)
 
 
-def test_an_interruption_anywhere_leaves_no_answer_behind(slow: Slow) -> None:
+@pytest.mark.parametrize("protocol", [2, 3], ids=["RESP2", "RESP3"])
+def test_an_interruption_anywhere_leaves_no_answer_behind(slow: Slow, protocol: int) -> None:
     """Wherever a signal strikes, the next command gets its own answer."""
     step, interrupted = 0, True
     while interrupted:
         step += 1
-        client, send = _send(slow.port)
+        client, send = _send(slow.port, protocol)
         try:
             expected = send(b"GET", b"other")
             try:
