@@ -11,6 +11,7 @@ import pytest
 from tests.testing.shop import Shop, orders, place
 from wellwired import WriteManager, WriteRequest, handler
 from wellwired.errors import BackendError, InvalidRequestError, Outcome, Retry
+from wellwired.operations import WriteResult
 from wellwired.testing import RecordedWrites
 from wellwired.testing.writes import Written
 from wellwired.writers import MemoryWriter
@@ -122,6 +123,12 @@ def test_a_transaction_decides_about_its_writes(manager: WriteManager, writes: R
             raise KeyError
     assert [(one.request.payload.id, one.applied) for one in writes] == [(1, True), (2, False)]
     assert writes[1].error is not None and writes[1].error.reason == "rolled_back"
+
+
+def test_a_pending_write_is_shown_as_one() -> None:
+    """Nobody is told what becomes of the transaction around it, so whoever reads the list should know."""
+    written = Written(order(1), "django.default", WriteResult(pending=True))
+    assert written.applied and "if the transaction around it is committed" in repr(written)
 
 
 def test_a_rolled_back_transaction_wrote_nothing(manager: WriteManager, writes: RecordedWrites) -> None:

@@ -65,7 +65,10 @@ class Written:
 
     @property
     def applied(self) -> bool:
-        """Whether it took effect."""
+        """Whether it took effect; or has left that to a transaction around it, if its result is `pending`.
+
+        What becomes of that one nobody is told: look into the database if it may have been rolled back.
+        """
         return self.result is not None and self.error is None and not self.open
 
     def __repr__(self) -> str:
@@ -78,7 +81,9 @@ class Written:
             return f"{error.code} {error.outcome}{reason}"
         if self.open:
             return "in a transaction that is still open"
-        return "written" + (", by an earlier write with its key" if self.result and self.result.replayed else "")
+        earlier = ", by an earlier write with its key" if self.result and self.result.replayed else ""
+        waits = ", if the transaction around it is committed" if self.result and self.result.pending else ""
+        return f"written{earlier}{waits}"
 
 
 class RecordedWrites(Sequence[Written]):
