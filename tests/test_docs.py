@@ -27,6 +27,7 @@ def run(page: Path, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timeout(300)  # a lesson makes projects and runs their tests, on a machine that may have others to run
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     """Its blocks run in order, on embedded defaults, and its commands print what is shown."""

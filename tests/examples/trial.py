@@ -208,11 +208,21 @@ class Trial:
 
     def connections(self, server: Gunicorn) -> list[str]:
         """Whether, in the middle of the work, each connection is one worker's, and the servers see the same ones."""
-        seen = {"database": self.database.client_ports(), "Redis": self.copies.client_ports()}
-        holders = server.holders(self.ports)
-        held = {one.port for sockets in holders.values() for one in sockets}
-        blind = [f"no worker is seen to be connected to the {name}" for name, ports in seen.items() if not ports & held]
-        return sharing(server.master, holders) + blind
+        shared: list[str] = []
+        blind: list[str] = []
+
+        def looked() -> bool:
+            seen = {"database": self.database.client_ports(), "Redis": self.copies.client_ports()}
+            holders = server.holders(self.ports)
+            shared.extend(sharing(server.master, holders))
+            held = {one.port for sockets in holders.values() for one in sockets}
+            blind[:] = [f"no worker is seen to be connected to the {name}" for name in seen if not seen[name] & held]
+            return not blind
+
+        # A connection may last no longer than a request, and be gone between the two looks.
+        with suppress(AssertionError):
+            until(looked, "a worker is connected to each server", seconds=15)
+        return [*dict.fromkeys(shared), *blind]
 
     def pools(self, server: Gunicorn) -> list[str]:
         """Whether, with nothing to do, nothing is out of a pool, nothing is held too much, and all see the truth."""
