@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.testing.shop import DEAD, Mail, Shop, orders, place, settings
 from wellwired import Container, Entry, MemoryStore, WriteRequest, providers
 from wellwired.errors import BackendError, StateError
+from wellwired.stores.loader import LoaderStore
 from wellwired.stores.redis import RedisStore
 from wellwired.stores.sql import SQLStore
 from wellwired.testing import KeptLetters, in_memory
@@ -131,6 +132,13 @@ def test_what_is_overridden_already_stays() -> None:
             assert shop.sql["main"]() is engine and shop.own_writers() == []
             assert shop.redis["other"]().ping()
     engine.dispose()
+
+
+def test_layers_that_are_overridden_with_themselves_stay_real() -> None:
+    """How a Django project keeps a layer that asks the ORM, whose database the test runner has swapped."""
+    shop: Any = Shop(settings=settings())
+    with shop.overriding({"own_layers": Shop.own_layers}), shop.overriding(in_memory(shop)), shop:
+        assert {name: type(layer) for name, layer in shop.own_layers().items()} == {"loader.labels": LoaderStore}
 
 
 def test_each_database_is_its_own() -> None:
