@@ -255,9 +255,15 @@ def test_what_cannot_be_is_refused(app: Flask) -> None:
         container_of(Flask("bare"))
     with pytest.raises(WellwiredError, match="no container; give a class"):
         create_app(Container.__mro__[-1])
-    for place, why in (("nowhere", "module:Class"), (f"{MODULE}:Shopp", "has no 'Shopp'"), (f"{MODULE}:Visit", "no c")):
+    for place, why in (
+        ("nowhere", "module:Class"),
+        (f"{MODULE}:Shopp", "has no 'Shopp'; write"),
+        (f"{MODULE}:Visit", "no c"),
+    ):
         with pytest.raises(WellwiredError, match=why):
             create_app(place)
+    with pytest.raises(WellwiredError, match=r"has no 'Shopp'; it has Shop$"):
+        create_app("tests.integrations.shop:Shopp")
 
 
 @pytest.mark.parametrize("source", ["tests.integrations.shop:Shop", "tests.integrations.shop.Shop", Shop, Shop()])

@@ -108,6 +108,17 @@ def test_a_failure_of_the_backend_is_an_error() -> None:
     assert fields["code"] == "BACKEND"
     assert fields["outcome"] == "UNKNOWN"
     assert (fields["reason"], fields["backend_code"], fields["attempts"]) == ("commit_unknown", 2013, 1)
+    assert "cause" not in fields
+
+
+def test_a_failure_without_a_code_tells_what_was_behind_it() -> None:
+    """By its class, beneath errors of ours too, so that a caught error leaves a trace; the text may hold data."""
+    error, above = unknown(attempts=1), unknown(attempts=2)
+    error.__cause__, above.__cause__ = ZeroDivisionError(SECRET), error
+    for told in (error, above):
+        _, fields = failed(told)
+        assert fields["cause"] == "ZeroDivisionError" and SECRET not in str(fields)
+    assert "cause" not in failed(unknown(attempts=1))[1]
 
 
 @pytest.mark.parametrize("error", [InvalidRequestError("no"), WriterNotFoundError("no")])

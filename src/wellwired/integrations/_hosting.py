@@ -7,6 +7,7 @@ is stopped at the end of the process.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from importlib import import_module
 from typing import TypeAlias
@@ -44,9 +45,13 @@ def _imported(place: str) -> object:
     module, _, name = place.rpartition(":" if ":" in place else ".")
     if not (module and name.isidentifier()):
         raise WellwiredError(f"{place!r} is no place of a container; write it as module:Class")
-    found = getattr(import_module(module), name, None)
+    there = import_module(module)
+    found = getattr(there, name, None)
     if found is None:
-        raise WellwiredError(f"module {module!r} has no {name!r}; write the place as module:Class")
+        known = [n for n, v in vars(there).items() if isinstance(v, type) and issubclass(v, Container)]
+        near = difflib.get_close_matches(name, known, n=1) or sorted(known)
+        hint = f"it has {', '.join(near)}" if near else "write the place as module:Class"
+        raise WellwiredError(f"module {module!r} has no {name!r}; {hint}")
     return found
 
 

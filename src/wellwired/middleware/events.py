@@ -52,6 +52,7 @@ class WriteEvent(NamedTuple):
         backend_code: the backend's own code, if it gave one.
         meta: what came with the request.
         warnings: what went wrong after the commit.
+        cause: the class of the exception behind a failure, such as a bug of a handler; "" if there is none.
     """
 
     writer: str
@@ -66,6 +67,7 @@ class WriteEvent(NamedTuple):
     backend_code: str | int | None
     meta: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    cause: str = ""
 
     def __repr__(self) -> str:
         return f"<write {self.type!r} to {self.target!r}: {self.code} {self.outcome}, {self.attempts} attempts>"
@@ -157,6 +159,7 @@ def failed(
         error.reason,
         error.backend_code,
         meta,
+        cause=_cause(error),
     )
 
 
@@ -180,3 +183,11 @@ def retried(operation: WriteOperation, error: WriteError, attempt: int, wait: fl
         backend_code=error.backend_code,
         wait=wait,
     )
+
+
+def _cause(error: WriteError) -> str:
+    """The class of what was raised first: an error of ours that is made of another tells nothing new."""
+    cause: BaseException | None = error.__cause__
+    if isinstance(cause, WriteError):  # the last attempt's, under an error about all of them
+        cause = cause.__cause__
+    return "" if cause is None else type(cause).__name__

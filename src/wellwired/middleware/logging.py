@@ -4,10 +4,11 @@ The line is named ``wellwired.write`` and has the fields ``target``, ``type``, `
 ``duration`` (seconds); then the request's `meta`, a trace id for example, as far as its values are strings, numbers or
 booleans; one whose name sounds like a secret is there without its value, and one whose name is taken gets ``meta_`` in
 front. A payload is not in the event and so cannot be in the line. A success is ``info``, a request that was
-refused before anything was sent is ``warning``, what a backend did not do is ``error``, a retry is ``warning``. A
-success with warnings is a ``warning`` that has them. A batch has one line, ``wellwired.write_many``, for each group of
-requests with one target and type, with the numbers of what became of them. Lines of their own tell of an eviction that
-failed (``wellwired.eviction_failed``), a circuit that changed (``wellwired.circuit``), and a dead letter that was kept
+refused before anything was sent is ``warning``, what a backend did not do is ``error``, a retry is ``warning``. Where a
+backend gave no code of its own, ``cause`` is the class of the exception behind a failure, and never its text. A success
+with warnings is a ``warning`` that has them. A batch has one line, ``wellwired.write_many``, for each group of requests
+with one target and type, with the numbers of what became of them. Lines of their own tell of an eviction that failed
+(``wellwired.eviction_failed``), a circuit that changed (``wellwired.circuit``), and a dead letter that was kept
 (``wellwired.dead_letter``) or, as ``error``, could not be (``wellwired.dead_letter_lost``).
 
 structlog is never configured here, only used; what the application binds stays bound. It is imported at the first
@@ -34,7 +35,19 @@ __all__ = ["SILENT", "Logger", "WriteLog", "logged"]
 _REFUSED = frozenset({ErrorCode.INVALID_REQUEST, ErrorCode.WRITER_NOT_FOUND, ErrorCode.TYPE_NOT_SUPPORTED})
 
 # Fields of the line, and names that structlog or Python would take for something else.
-_OWN = ("target", "type", "code", "outcome", "attempts", "duration", "reason", "backend_code", "replayed", "warnings")
+_OWN = (
+    "target",
+    "type",
+    "code",
+    "outcome",
+    "attempts",
+    "duration",
+    "reason",
+    "backend_code",
+    "cause",
+    "replayed",
+    "warnings",
+)
 _FOREIGN = (
     "event",
     "exc_info",
@@ -130,6 +143,8 @@ class WriteLog:
             fields["reason"] = event.reason
         if event.backend_code is not None:
             fields["backend_code"] = event.backend_code
+        elif event.cause:
+            fields["cause"] = event.cause
         (logger.warning if event.code in _REFUSED else logger.error)("wellwired.write", **fields)
 
     def retried(self, event: RetryEvent) -> None:
