@@ -458,6 +458,16 @@ def test_a_remembered_absence_is_nothing() -> None:
     assert store.update("b", plus_one) == 1 and store.get("b") == 1
 
 
+def test_what_a_change_has_seen_is_absent_no_more() -> None:
+    """Who was told that there is something, and left it as it is, reads it then, whatever was remembered."""
+    primary = MemoryStore()
+    store = stack(MemoryStore(), primary, loads=LoadPolicy(absent_ttl=60.0))
+    assert store.get("a", "nothing") == "nothing"
+    primary.set("a", 5)  # as another process would
+    assert store.get("a", "nothing") == "nothing"
+    assert store.update("a", lambda _: MISSING) == 5 and store.get("a", "nothing") == 5
+
+
 @pytest.mark.parametrize("make", [MemoryStore, AtomicFake, AddingFake])
 def test_of_many_who_add_one_succeeds(make: Callable[[], Any]) -> None:
     """Eight threads add the same twenty keys: each key is added once, and is what its adder said."""

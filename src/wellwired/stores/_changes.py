@@ -115,6 +115,8 @@ class Changes:
                 current, token = self._seen(verb, key, rung, until)
                 wanted = decide(current)
                 if wanted is None:
+                    if current is not None and stack.absences is not None:
+                        stack.absences.found_something(key)  # who reads next must not be told of nothing
                     return current, None
 
                 def take(entry: Entry[Any], token: Any = token) -> bool:
