@@ -7,6 +7,7 @@ import subprocess
 import sys
 import unittest
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from django.test import Client, TestCase, TransactionTestCase, override_settings
 from django.urls import path
 
 from tests.integrations.django.writer_kit import Account, Alias, balances, doing, insert, ledger
-from wellwired.handlers import Registry, after_commit
+from wellwired.handlers import Registry, after_commit, handler
 from wellwired.integrations.django.writer import DjangoWriter
 from wellwired.operations import WriteRequest
 from wellwired.stores import DelegatedStore, Layer, MemoryStore
@@ -161,6 +162,37 @@ class TestTestCases:
                     assert manager.write(WriteRequest(writer.name, "test", {})).pending
                 assert seen == []
             assert seen == ["after"]
+
+        self.run(alias, test)
+
+    def test_what_follows_a_write_in_a_handler_follows_in_a_test_too(self, alias: Alias) -> None:
+        """When the outer write is as good as committed; what was undone inside it is left out."""
+        seen: list[str] = []
+
+        def inner(request: WriteRequest, connection: Any) -> None:
+            after_commit(lambda: seen.append(request.payload["name"]))
+
+        def outer(request: WriteRequest, connection: Any) -> None:
+            manager.write(WriteRequest(writer.name, "inner", {"name": "inner"}))
+            with suppress(KeyError), transaction.atomic(using=alias.name):
+                manager.write(WriteRequest(writer.name, "inner", {"name": "undone"}))
+                raise KeyError
+            transaction.on_commit(lambda: seen.append("django's"), using=alias.name)
+            after_commit(lambda: seen.append("outer"))
+            assert seen == []
+
+        handlers = Registry(doing(outer), handler("inner", backend="django")(inner))
+        writer = DjangoWriter(alias.name, handlers)
+        manager = WriteManager([writer])
+
+        def test(case: TestCase) -> None:
+            with case.captureOnCommitCallbacks(using=alias.name) as captured:
+                manager.write(WriteRequest(writer.name, "test", {}))
+            assert seen == ["inner", "outer"] and len(captured) == 1
+            with manager.transaction(writer.name):
+                manager.write(WriteRequest(writer.name, "inner", {"name": "in a unit"}))
+                assert len(seen) == 2
+            assert seen == ["inner", "outer", "in a unit"]
 
         self.run(alias, test)
 

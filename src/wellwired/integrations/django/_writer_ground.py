@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from wellwired.errors import InvalidRequestError, WriteError
 from wellwired.handlers.protocol import Handler
 from wellwired.integrations.django import _writer_keys as rows
 from wellwired.integrations.django._writer_bounds import Bounds
+from wellwired.integrations.django._writer_deferred import Deferred
 from wellwired.integrations.django._writer_transaction import DjangoTransaction
 from wellwired.operations import WriteRequest, WriteResult
 from wellwired.writers._claiming import LOOKS, KeyTakenError, came_and_went
@@ -22,7 +22,6 @@ from wellwired.writers._rules import Rule
 
 __all__ = ["DjangoGround"]
 
-_log = logging.getLogger("wellwired.integrations.django")
 _SAVEPOINT = "wellwired_key"
 
 
@@ -102,12 +101,7 @@ class DjangoGround:
 
     def defer(self, callback: Callable[[], Sequence[str]]) -> None:
         """Has something done when the transaction around this thread's writes is committed, by Django's `on_commit`."""
-
-        def run() -> None:
-            for line in callback():
-                _log.warning("django.%s: %s", self.alias, line)
-
-        transaction.on_commit(run, using=self.alias, robust=True)
+        transaction.on_commit(Deferred(self.alias, callback), using=self.alias, robust=True)
 
     def _taken(self, transaction: DjangoTransaction, key: Key, request: WriteRequest) -> bool:
         transaction.set_savepoint(_SAVEPOINT)

@@ -25,6 +25,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from wellwired.clock import Deadline
 from wellwired.errors import ErrorCode, Outcome, Phase, Retry, WriteError
 from wellwired.handlers.after import Collected
+from wellwired.integrations.django._writer_deferred import do_deferred
 from wellwired.integrations.django._writer_judging import Moment, StoppedError, driver_error, is_gone, judged
 from wellwired.integrations.django._writer_overlay import Overlay
 from wellwired.integrations.django._writer_places import Place, place_of, usable
@@ -82,6 +83,7 @@ class DjangoTransaction:
         self._ended_by: BaseException | None = None
         self._refusal: BaseException | None = None
         self._renew = self._begun = False
+        self._since = 0
         self.over = False
         """Whether the transaction around it is lost with it."""
 
@@ -103,6 +105,7 @@ class DjangoTransaction:
         if not connection.in_atomic_block and is_gone(connection.connection):
             _drop(connection)  # what Django could not make, or has left behind, half
         self._place = place_of(connection, durable=ground.require_durable)
+        self._since = len(connection.run_on_commit)
         self._reach(connection, ground.bounds)
         self._enter(connection)
         if self._deadline.passed:
@@ -138,6 +141,9 @@ class DjangoTransaction:
         else:
             self._leave()
         self.phase = Phase.DONE
+        if self._place is Place.TEST:
+            self._answered()
+            do_deferred(self.connection, self._since)
 
     def follow(self, after: Collected) -> None:
         """Has what a handler wants done after the commit done then, by Django's `on_commit`; before `commit`.
