@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from wellwired.cli.locating import container_at, name_at, started_at
+from wellwired.cli.locating import DEFAULT, container_at, name_at, started_at
 from wellwired.errors import SettingsError, WellwiredError
 
 __all__ = ["app", "check", "demo", "graph", "health", "load", "purge", "replay", "run"]
@@ -32,10 +32,14 @@ out, err = Console(), Console(stderr=True)
 
 Place = Annotated[
     str,
-    typer.Option("--container", "-c", metavar="MODULE:CLASS", help="The container class of the application."),
+    typer.Option(
+        "--container",
+        "-c",
+        metavar="MODULE:CLASS",
+        help="The container class of the application; a framework's own command has it already.",
+    ),
 ]
 Log = Annotated[bool, typer.Option("--log", help="Also print the log, a line for each write.")]
-_DEFAULT = "wellwired:Application"
 
 
 def run(arguments: Sequence[str] | None = None, *, name: str | None = None) -> None:
@@ -67,7 +71,7 @@ def _lines(error: BaseException) -> list[str]:
 
 
 @app.command()
-def check(container: Place = _DEFAULT) -> None:
+def check(container: Place = DEFAULT) -> None:
     """Finds every fault of settings and wiring, without connecting to anything."""
     try:
         made = container_at(container).check()
@@ -84,7 +88,7 @@ def check(container: Place = _DEFAULT) -> None:
 
 @app.command()
 def health(
-    container: Place = _DEFAULT,
+    container: Place = DEFAULT,
     timeout: Annotated[float, typer.Option(help="Seconds for all pings together.", min=0.001)] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
@@ -97,7 +101,7 @@ def health(
 
 @app.command()
 def graph(
-    container: Place = _DEFAULT,
+    container: Place = DEFAULT,
     form: Annotated[str, typer.Option("--format", "-f", help="text, mermaid or dot.")] = "text",
 ) -> None:
     """Draws who needs whom."""
@@ -114,7 +118,7 @@ def graph(
 def load(
     file: Annotated[str, typer.Argument(metavar="FILE.jsonl|-", help="A line for each write; - is standard input.")],
     *,
-    container: Place = _DEFAULT,
+    container: Place = DEFAULT,
     rejects: Annotated[
         Path | None, typer.Option(help="Where rejected lines go, with reasons; made at the first one.")
     ] = None,
@@ -139,7 +143,7 @@ def load(
 @app.command()
 def replay(
     *,
-    container: Place = _DEFAULT,
+    container: Place = DEFAULT,
     file: Annotated[
         Path | None, typer.Option(help="A file of letters that was rotated away; else what the settings name.")
     ] = None,
@@ -165,7 +169,7 @@ def replay(
 @app.command()
 def purge(
     *,
-    container: Place = _DEFAULT,
+    container: Place = DEFAULT,
     store: Annotated[list[str] | None, typer.Option(help="Only this store, such as users; may be repeated.")] = None,
     log: Log = False,
 ) -> None:

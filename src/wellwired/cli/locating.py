@@ -18,7 +18,10 @@ from wellwired.containers import Container
 from wellwired.containers.container import ContainerInstance
 from wellwired.errors import WellwiredError
 
-__all__ = ["LocationError", "container_at", "given", "locate", "name_at", "started_at"]
+__all__ = ["DEFAULT", "LocationError", "container_at", "given", "locate", "name_at", "started_at"]
+
+DEFAULT = "wellwired:Application"
+"""The place of the container that a command is about if none is named: one made of nothing but settings."""
 
 _given: ContextVar[ContainerInstance | None] = ContextVar("wellwired_given", default=None)
 
@@ -85,13 +88,19 @@ def container_at(place: str) -> ContainerInstance:
     """The container that a command is about: the one that is `given`, or a new one of the class at a place.
 
     Args:
-        place: ``module:Class``; not looked at if a container is given.
+        place: ``module:Class``; left at `DEFAULT` if a container is given.
 
     Raises:
-        LocationError: see `locate`.
+        LocationError: see `locate`; or a place is named although a container is given.
     """
     container = _given.get()
-    return locate(place)() if container is None else container
+    if container is None:
+        return locate(place)()
+    if place != DEFAULT:
+        raise LocationError(
+            f"--container {place}: here it is {container.title}, the application's own; call `wellwired` for another"
+        )
+    return container
 
 
 @contextmanager

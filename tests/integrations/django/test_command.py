@@ -72,6 +72,15 @@ def test_words_that_cannot_be_understood_end_with_2() -> None:
         called("nope")
 
 
+@pytest.mark.parametrize("name", ["check", "graph", "health"])
+def test_another_container_is_refused_and_not_passed_over(name: str) -> None:
+    """Whoever names one would take the answer for that one's."""
+    told, code = refused(name, "--container", "shop:Other")
+    assert code == 2 and "--container shop:Other: here it is DjangoShop, the application's own" in " ".join(
+        told.split()
+    )
+
+
 def test_options_of_django_are_its_own() -> None:
     """Wherever they stand; all others are the subcommand's."""
     assert "flowchart" in called("graph", "--no-color", "--format", "mermaid", "--verbosity", "2", "--traceback")
