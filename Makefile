@@ -18,7 +18,7 @@ test: $(VENV)/.has-dev  ## run the tests, on the real servers that can be had
 	@$(BIN)/python -m pytest $(ARGS)
 
 # An environment of its own, in which what `dev` brought is taken back to the oldest versions.
-oldest: .venv-oldest/.has-oldest  ## run the integrations' tests on the oldest Django, Flask and cachelib
+oldest: .venv-oldest/.has-oldest  ## run the integrations' tests on the oldest Django and Flask
 	@.venv-oldest/bin/python -m pytest tests/integrations $(ARGS)
 
 .venv-oldest/.has-oldest: oldest.txt pyproject.toml constraints.txt

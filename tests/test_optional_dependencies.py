@@ -45,7 +45,6 @@ EXTRAS = {
     "django": ("Django", "django"),
     "flask": ("Flask", "flask"),
     "cachelib": ("cachelib", "cachelib"),
-    "django": ("Django", "django"),
 }
 
 
